@@ -1,0 +1,2 @@
+//! See Cargo.toml for what belongs here.
+fn main() {}
