@@ -21,7 +21,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let t = s[1] << 17;
@@ -37,7 +37,7 @@ impl Rng {
     /// A number below `bound`, which must not be zero. The bias of the modulo is below 2⁻³² for our bounds.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "below(0) has no answer");
-        self.next() % bound
+        self.next_u64() % bound
     }
 
     /// A number in `low..=high`.
@@ -59,7 +59,7 @@ impl Rng {
     /// Fills `bytes` with the sequence.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let word = self.next().to_le_bytes();
+            let word = self.next_u64().to_le_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
