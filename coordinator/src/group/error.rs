@@ -19,8 +19,6 @@ pub enum JoinError {
     GroupMaxSizeReached,
     /// The same member asked again; only the newer request is kept waiting.
     RebalanceInProgress,
-    /// The group with this member would not fit into one append.
-    UnknownServerError,
     /// The shard moved away while the member waited.
     NotCoordinator,
 }

@@ -92,11 +92,16 @@ impl ProtocolType {
 }
 
 impl MemberId {
+    /// How much of a name goes into an id, in bytes. Kafka takes all of it, even if the id is then too long
+    /// to be sent or stored.
+    const PREFIX_MAX: usize = 1_024;
+
     /// A fresh id: the client's (or static instance's) name and a random UUID, as Kafka builds it. `random`
     /// must come from the shell and never repeat.
     #[must_use]
     pub fn generate(prefix: &str, random: [u8; 16]) -> Self {
         use fmt::Write as _;
+        let prefix = &prefix[..prefix.floor_char_boundary(Self::PREFIX_MAX)];
         let mut text = alloc::string::String::with_capacity(prefix.len() + 37);
         text.push_str(prefix);
         text.push('-');
@@ -150,6 +155,12 @@ mod tests {
     fn member_ids_look_like_kafkas() {
         let id = MemberId::generate("consumer-1", [0xff; 16]);
         assert_eq!(id.to_string(), "consumer-1-ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let id = MemberId::generate(&"é".repeat(20_000), [0; 16]);
+        assert_eq!(id.as_str().len(), 1_024 + 37);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The classic group protocol: membership, generations, committed offsets.
 
 mod admin;
+mod code;
+pub mod codec;
 mod command;
 mod config;
 mod error;

@@ -78,13 +78,16 @@ fn commit_record(
 ) -> Record {
     let key =
         OffsetKey { group: request.group.clone(), topic: topic.name.clone(), partition: entry.partition };
+    let expire_timestamp = request.retention.map(|retention| now.plus(retention));
+    // The one stored format with an expiry has neither epoch nor topic id; clients that old send none.
+    let is_modern = expire_timestamp.is_none();
     let value = CommittedOffset {
         offset: entry.offset,
-        leader_epoch: entry.leader_epoch,
+        leader_epoch: entry.leader_epoch.filter(|_| is_modern),
         metadata: entry.metadata.clone(),
         commit_timestamp: now,
-        expire_timestamp: request.retention.map(|retention| now.plus(retention)),
-        topic_id: topic.id,
+        expire_timestamp,
+        topic_id: if is_modern { topic.id } else { TopicId::ZERO },
     };
     Record::OffsetCommit { key, value: Some(value) }
 }

@@ -4,7 +4,8 @@
 use base::{Decision, Instant, Machine, Now, Span, Timestamp};
 use ottla_coordinator::Token;
 use ottla_coordinator::group::{
-    Command, DescribedGroup, GroupConfig, GroupMachine, GroupState, Hard, MemberMetadata, Record, Reply, Soft,
+    Command, DescribedGroup, GroupConfig, GroupMachine, GroupState, Hard, MemberMetadata, Record, Reply,
+    Soft, codec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +51,7 @@ impl World {
         let Decision { records, replies, wake_at } =
             GroupMachine::decide(&self.hard, &mut self.soft, self.now, command);
         for record in &records {
+            check_stored(record);
             GroupMachine::replay(&mut self.hard, record);
         }
         self.log.extend(records.iter().cloned());
@@ -137,6 +139,14 @@ type Assigned<'a> = (
 
 fn assigned(member: &MemberMetadata) -> Assigned<'_> {
     (&member.member, &member.instance, &member.assignment)
+}
+
+/// What a record says survives being written and read, within the bound that admitted it.
+fn check_stored(record: &Record) {
+    let (key, value) = codec::encode(record).unwrap();
+    let size = key.len() + value.as_ref().map_or(0, bytes::Bytes::len);
+    assert!(size <= record.size_bound(), "{size} bytes for {record:?}");
+    assert_eq!(codec::decode(key, value), Ok(codec::Decoded::Record(record.clone())));
 }
 
 /// The log as compaction would leave it.
