@@ -1,0 +1,213 @@
+//! The real disk: plain system calls relative to an open directory.
+
+use super::{DirEntry, Disk, DiskError, DiskErrorKind, DiskFile, OpenMode, Operation, Space, path};
+use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Most slices that one vectored write may have on Linux.
+const IOV_MAX: usize = 1024;
+
+/// A data directory of this machine, held open so that changing the working directory does not matter.
+#[derive(Debug)]
+pub struct RealDisk {
+    root: OwnedFd,
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: OwnedFd,
+    path: Box<str>,
+}
+
+impl RealDisk {
+    /// Opens an existing directory.
+    ///
+    /// # Errors
+    /// `NotFound` without the directory, `Io`.
+    pub fn open_root(root: &Path) -> Result<Self, DiskError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = retry_on_intr(|| fs::open(root, flags, Mode::empty()))
+            .map_err(|errno| failed(errno, Operation::Open, &root.to_string_lossy()))?;
+        Ok(Self { root })
+    }
+
+    /// Opens a directory, which is created with its parents if need be.
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`.
+    pub fn create_root(root: &Path) -> Result<Self, DiskError> {
+        if let Err(error) = std::fs::create_dir_all(root) {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            return Err(failed(errno, Operation::CreateDir, &root.to_string_lossy()));
+        }
+        Self::open_root(root)
+    }
+
+    fn open_at(&self, path: &str, flags: OFlags, operation: Operation) -> Result<OwnedFd, DiskError> {
+        path::check(path, operation)?;
+        let target = if path.is_empty() { "." } else { path };
+        let flags = flags | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP;
+        retry_on_intr(|| fs::openat(&self.root, target, flags, mode))
+            .map_err(|errno| failed(errno, operation, path))
+    }
+
+    fn open_dir(&self, path: &str, operation: Operation) -> Result<OwnedFd, DiskError> {
+        self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, operation)
+    }
+
+    fn unlink(&self, path: &str, flags: AtFlags, operation: Operation) -> Result<(), DiskError> {
+        path::check(path, operation)?;
+        fs::unlinkat(&self.root, path, flags).map_err(|errno| failed(errno, operation, path))
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let flags = match mode {
+            OpenMode::Read => OFlags::RDONLY,
+            OpenMode::Write => OFlags::RDWR,
+            OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            OpenMode::Replace => OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC,
+        };
+        let file = self.open_at(path, flags, Operation::Open)?;
+        Ok(Arc::new(RealFile { file, path: path.into() }))
+    }
+
+    fn create_dir(&self, path: &str) -> Result<(), DiskError> {
+        path::check(path, Operation::CreateDir)?;
+        let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP;
+        fs::mkdirat(&self.root, path, mode).map_err(|errno| failed(errno, Operation::CreateDir, path))
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<DirEntry>, DiskError> {
+        let fail = |errno| failed(errno, Operation::List, dir);
+        let opened = self.open_dir(dir, Operation::List)?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&opened).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            // A name that is not UTF-8 is none of ours; neither are the links to here and upwards.
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if matches!(name, "." | "..") {
+                continue;
+            }
+            let mut kind = entry.file_type();
+            if kind == FileType::Unknown {
+                let stat = fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+                kind = FileType::from_raw_mode(stat.st_mode);
+            }
+            entries.push(DirEntry { name: name.to_owned(), is_dir: kind == FileType::Directory });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        path::check_rename(from, to)?;
+        fs::renameat(&self.root, from, &self.root, to).map_err(|errno| failed(errno, Operation::Rename, from))
+    }
+
+    fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.unlink(path, AtFlags::empty(), Operation::Remove)
+    }
+
+    fn remove_dir(&self, path: &str) -> Result<(), DiskError> {
+        self.unlink(path, AtFlags::REMOVEDIR, Operation::RemoveDir)
+    }
+
+    fn sync_dir(&self, dir: &str) -> Result<(), DiskError> {
+        let opened = self.open_dir(dir, Operation::SyncDir)?;
+        retry_on_intr(|| fs::fsync(&opened)).map_err(|errno| failed(errno, Operation::SyncDir, dir))
+    }
+
+    fn sync_fs(&self) -> Result<(), DiskError> {
+        fs::syncfs(&self.root).map_err(|errno| failed(errno, Operation::SyncFs, ""))
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        let stat = fs::fstatvfs(&self.root).map_err(|errno| failed(errno, Operation::Space, ""))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
+    }
+
+    fn lock(&self, path: &str) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let file = self.open_at(path, OFlags::RDWR | OFlags::CREATE, Operation::Lock)?;
+        // The first lock keeps our own processes out and belongs to the descriptor. The second is the kind
+        // that Apache Kafka takes, so that the two never share a directory.
+        fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .and_then(|()| fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive))
+            .map_err(|errno| failed(errno, Operation::Lock, path))?;
+        Ok(Arc::new(RealFile { file, path: path.into() }))
+    }
+}
+
+impl RealFile {
+    fn failed(&self, errno: Errno, operation: Operation) -> DiskError {
+        failed(errno, operation, &self.path)
+    }
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize, DiskError> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let rest = &mut buffer[done..];
+            let read = retry_on_intr(|| rustix::io::pread(&self.file, &mut *rest, at + done as u64))
+                .map_err(|errno| self.failed(errno, Operation::Read))?;
+            if read == 0 {
+                break;
+            }
+            done += read;
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, mut parts: &mut [IoSlice<'_>], at: u64) -> Result<(), DiskError> {
+        let mut at = at;
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let turn = &parts[..parts.len().min(IOV_MAX)];
+            let written = retry_on_intr(|| rustix::io::pwritev(&self.file, turn, at))
+                .map_err(|errno| self.failed(errno, Operation::Write))?;
+            if written == 0 {
+                return Err(self.failed(Errno::IO, Operation::Write));
+            }
+            at += written as u64;
+            IoSlice::advance_slices(&mut parts, written);
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> Result<(), DiskError> {
+        retry_on_intr(|| fs::fdatasync(&self.file)).map_err(|errno| self.failed(errno, Operation::Sync))
+    }
+
+    fn truncate(&self, length: u64) -> Result<(), DiskError> {
+        retry_on_intr(|| fs::ftruncate(&self.file, length))
+            .map_err(|errno| self.failed(errno, Operation::Truncate))
+    }
+
+    fn length(&self) -> Result<u64, DiskError> {
+        let stat = fs::fstat(&self.file).map_err(|errno| self.failed(errno, Operation::Length))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+}
+
+fn failed(errno: Errno, operation: Operation, path: &str) -> DiskError {
+    let kind = match errno {
+        Errno::NOENT => DiskErrorKind::NotFound,
+        Errno::EXIST | Errno::NOTEMPTY => DiskErrorKind::AlreadyExists,
+        Errno::NOSPC | Errno::DQUOT => DiskErrorKind::NoSpace,
+        Errno::WOULDBLOCK | Errno::ACCESS if operation == Operation::Lock => DiskErrorKind::Locked,
+        other => DiskErrorKind::Io(other.raw_os_error()),
+    };
+    DiskError::new(kind, operation, path)
+}
