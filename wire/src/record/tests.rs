@@ -33,6 +33,10 @@ fn patch(batch: &[u8], change: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
 fn crc_is_castagnoli() {
     assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     assert_eq!(crc32c(b""), 0);
+    let mut pieces = Crc32c::new();
+    pieces.update(b"1234");
+    pieces.update(b"56789");
+    assert_eq!(pieces.finish(), 0xe306_9283);
 }
 
 #[test]
