@@ -316,3 +316,23 @@ fn the_cleaners_batches_keep_gaps_and_horizon() {
     let record = Records::new(batch.payload(), 1).next().unwrap().unwrap();
     assert_eq!((record.offset_delta, record.timestamp_delta), (4, -1_000));
 }
+
+#[test]
+fn markers_read_back_and_junk_is_none() {
+    for end in [EndTxn::Abort, EndTxn::Commit] {
+        let marker = EndTxnMarker { end, coordinator_epoch: 9 };
+        let bytes = marker.batch(5, 2, Timestamp(77));
+        let checked = CheckedBatches::from_broker(&bytes).unwrap();
+        let batch = checked.iter().next().unwrap();
+        assert!(batch.header().attributes.is_control() && batch.header().attributes.is_transactional());
+        assert_eq!((batch.header().producer_id, batch.header().producer_epoch), (5, 2));
+        let record = Records::new(batch.payload(), 1).next().unwrap().unwrap();
+        assert_eq!(EndTxnMarker::parse(&record), Some(marker));
+    }
+    for (key, value) in [(&[0, 0, 0][..], &[0; 6][..]), (&[0, 0, 0, 2], &[0; 6]), (&[0, 0, 0, 1], &[0; 5])] {
+        let mut builder = BatchBuilder::new(BatchMeta::default());
+        builder.push(&RecordFields { key: Some(key), value: Some(value), ..RecordFields::default() });
+        let record = Records::new(builder.payload(), 1).next().unwrap().unwrap();
+        assert_eq!(EndTxnMarker::parse(&record), None);
+    }
+}
