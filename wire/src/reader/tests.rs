@@ -88,10 +88,11 @@ fn unknown_tags_are_kept_in_order_and_known_ones_must_fit() {
         let mut unknown = UnknownTags::default();
         let mut known = None;
         let outcome = reader(bytes).tags(&mut unknown, |r, tag| {
-            if tag == 1 {
+            let is_known = tag == 1 || tag == 100;
+            if is_known {
                 known = Some(r.i16()?);
             }
-            Ok(tag == 1)
+            Ok(is_known)
         });
         outcome.map(|()| (known, unknown.as_slice().to_vec()))
     };
@@ -103,6 +104,7 @@ fn unknown_tags_are_kept_in_order_and_known_ones_must_fit() {
         &[1, 1, 3, 0, 7, 0][..],
         &[2, 1, 2, 0, 7, 1, 2, 0, 7],
         &[2, 5, 0, 5, 0],
+        &[2, 100, 2, 0, 7, 100, 2, 0, 7],
         &[2, 0xc8, 1, 0, 0xc8, 1, 0],
     ] {
         assert_eq!(reason(read(bytes)), DecodeReason::InvalidTag, "{bytes:?}");
