@@ -47,6 +47,13 @@ impl Reader {
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
         let budget = bytes.len().saturating_mul(DECODED_BYTES_PER_BYTE).max(DECODED_BYTES_MIN);
+        Self::with_budget(bytes, budget)
+    }
+
+    /// Reads all of `bytes` and lets arrays take at most `budget` bytes of memory, for peers that are not
+    /// trusted with what [`Reader::new`] grants.
+    #[must_use]
+    pub fn with_budget(bytes: Bytes, budget: usize) -> Self {
         Self { at: 0, end: bytes.len(), bytes, budget }
     }
 

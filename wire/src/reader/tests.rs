@@ -83,6 +83,18 @@ fn arrays_of_wide_elements_end_where_the_budget_does() {
 }
 
 #[test]
+fn a_budget_holds_for_all_arrays_together() {
+    let bytes = Bytes::from_static(&[3, 0, 0, 3, 0, 0]);
+    let read = |budget| {
+        let mut r = Reader::with_budget(bytes.clone(), budget);
+        (r.array(true, 1, |r| r.i8().map(i64::from)).is_ok(), r.array(true, 1, Reader::i8).is_ok())
+    };
+    assert_eq!(read(18), (true, true));
+    assert_eq!(read(17), (true, false));
+    assert!(!read(15).0);
+}
+
+#[test]
 fn unknown_tags_are_kept_in_order_and_known_ones_must_fit() {
     let read = |bytes: &[u8]| {
         let mut unknown = UnknownTags::default();
