@@ -1,2 +1,33 @@
-//! See Cargo.toml for what belongs here.
-fn main() {}
+//! The chores of the repository: `cargo xtask CHORE`.
+//!
+//! Every chore runs the same on a developer's machine and in CI; nothing is done by CI alone.
+
+mod codegen;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask CHORE
+
+  codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["codegen"] => codegen::write(),
+        ["codegen", "--check"] => codegen::check(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            report(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command-line tool talks on stderr")]
+fn report(message: &str) {
+    eprintln!("{message}");
+}

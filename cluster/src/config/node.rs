@@ -1,0 +1,266 @@
+//! A node's own settings, typed: who it is, where it listens, and its limits.
+
+use super::DURABILITY_KEY;
+use super::key::{ConfigError, ConfigKey, Effect, Kind, Update, Valid, items, row};
+use super::layers::{Layers, Overrides};
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use base::{BrokerId, Span};
+
+/// Keys that Kafka does not have.
+pub(super) const OWN_KEYS: &[ConfigKey] = &[row(
+    DURABILITY_KEY,
+    Kind::String,
+    Some("flushed"),
+    Valid::OneOf(&["flushed", "replicated"]),
+    Update::Dynamic,
+    None,
+    Effect::Used("The durability of topics that do not set flush.messages: flushed or replicated."),
+)];
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Holds partitions and serves clients.
+    pub broker: bool,
+    /// May lead the cluster.
+    pub controller: bool,
+}
+
+/// Where clients connect: `NAME://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The listener's name, upper case.
+    pub name: String,
+    /// A host name or address; empty means all interfaces.
+    pub host: String,
+    /// The TCP port; zero lets the system choose.
+    pub port: u16,
+}
+
+/// A controller as the file names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Its node id.
+    pub id: BrokerId,
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// A node's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// This node's number.
+    pub node_id: BrokerId,
+    /// What it does.
+    pub roles: Roles,
+    /// Where it stands.
+    pub rack: Option<String>,
+    /// Where it listens for clients.
+    pub listeners: Vec<Listener>,
+    /// What clients are told; empty means the listeners themselves.
+    pub advertised: Vec<Listener>,
+    /// The controllers that form the cluster; empty means this node alone.
+    pub voters: Vec<Voter>,
+    /// The data directory.
+    pub log_dir: String,
+    /// Partitions of a topic created without a count.
+    pub num_partitions: i32,
+    /// The target replication factor of topics created without one.
+    pub default_replication_factor: i16,
+    /// Whether asking for an unknown topic creates it.
+    pub auto_create_topics: bool,
+    /// Whether topics may be deleted.
+    pub delete_topics: bool,
+    /// Partitions of `__consumer_offsets`.
+    pub offsets_partitions: i32,
+    /// The target replication factor of `__consumer_offsets`.
+    pub offsets_replication_factor: i16,
+    /// The segment size of `__consumer_offsets`, in bytes.
+    pub offsets_segment_bytes: i32,
+    /// How long the offsets of an empty group are kept.
+    pub offsets_retention: Span,
+    /// How often that is checked.
+    pub offsets_retention_check: Span,
+    /// The longest metadata text of a commit, in bytes.
+    pub offset_metadata_bytes_max: u32,
+    /// The shortest session timeout.
+    pub group_session_timeout_min: Span,
+    /// The longest session timeout.
+    pub group_session_timeout_max: Span,
+    /// How long a new group waits before its first rebalance.
+    pub group_initial_rebalance_delay: Span,
+    /// The most members of a group.
+    pub group_size_max: u32,
+    /// The largest request frame in bytes.
+    pub request_bytes_max: u32,
+    /// How long a connection may stay idle; `None` for ever.
+    pub connections_idle_max: Option<Span>,
+    /// The most connections.
+    pub connections_max: u32,
+    /// The most connections from one address.
+    pub connections_per_ip_max: u32,
+    /// The most incremental fetch sessions.
+    pub fetch_sessions_max: u32,
+    /// The most bytes that one fetch returns.
+    pub fetch_bytes_max: u32,
+    /// How long an idle producer is remembered.
+    pub producer_id_expiration: Span,
+    /// How often retention is applied.
+    pub retention_check: Span,
+}
+
+impl NodeConfig {
+    /// The settings of a node with these layers.
+    ///
+    /// # Errors
+    /// Names the key whose value does not fit.
+    pub fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
+        let get = Getter { layers };
+        Ok(Self {
+            node_id: BrokerId(get.node_id()?),
+            roles: get.roles()?,
+            rack: Some(get.text("broker.rack").into_owned()).filter(|rack| !rack.is_empty()),
+            listeners: get.listeners("listeners")?,
+            advertised: get.listeners("advertised.listeners")?,
+            voters: get.voters()?,
+            log_dir: get.log_dir()?,
+            num_partitions: get.int("num.partitions")?,
+            default_replication_factor: get.int("default.replication.factor")?,
+            auto_create_topics: get.flag("auto.create.topics.enable"),
+            delete_topics: get.flag("delete.topic.enable"),
+            offsets_partitions: get.int("offsets.topic.num.partitions")?,
+            offsets_replication_factor: get.int("offsets.topic.replication.factor")?,
+            offsets_segment_bytes: get.int("offsets.topic.segment.bytes")?,
+            offsets_retention: Span::from_secs(60) * get.int::<u64>("offsets.retention.minutes")?,
+            offsets_retention_check: get.span("offsets.retention.check.interval.ms")?,
+            offset_metadata_bytes_max: get.int("offset.metadata.max.bytes")?,
+            group_session_timeout_min: get.span("group.min.session.timeout.ms")?,
+            group_session_timeout_max: get.span("group.max.session.timeout.ms")?,
+            group_initial_rebalance_delay: get.span("group.initial.rebalance.delay.ms")?,
+            group_size_max: get.int("group.max.size")?,
+            request_bytes_max: get.int("socket.request.max.bytes")?,
+            connections_idle_max: get.limit("connections.max.idle.ms")?,
+            connections_max: get.int("max.connections")?,
+            connections_per_ip_max: get.int("max.connections.per.ip")?,
+            fetch_sessions_max: get.int("max.incremental.fetch.session.cache.slots")?,
+            fetch_bytes_max: get.int("fetch.max.bytes")?,
+            producer_id_expiration: get.span("producer.id.expiration.ms")?,
+            retention_check: get.span("log.retention.check.interval.ms")?,
+        })
+    }
+
+    /// Checks that every key is known and every value fits its key.
+    ///
+    /// # Errors
+    /// The first key that does not.
+    pub fn check(settings: &Overrides) -> Result<(), ConfigError> {
+        settings.iter().try_for_each(|(name, value)| super::check_broker(name, value))
+    }
+}
+
+struct Getter<'a> {
+    layers: &'a Layers<'a>,
+}
+
+impl<'a> Getter<'a> {
+    fn text(&self, name: &str) -> Cow<'a, str> {
+        self.layers.broker_value(name).0.unwrap_or_default()
+    }
+
+    fn int<T: TryFrom<i64>>(&self, name: &str) -> Result<T, ConfigError> {
+        let text = self.text(name);
+        let number = text.trim().parse::<i64>().ok().and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| wrong(name, &text, "expected a number in range"))
+    }
+
+    fn span(&self, name: &str) -> Result<Span, ConfigError> {
+        self.int::<i64>(name).map(Span::from_wire_millis)
+    }
+
+    fn limit(&self, name: &str) -> Result<Option<Span>, ConfigError> {
+        let millis = self.int::<i64>(name)?;
+        Ok((0..i64::MAX).contains(&millis).then(|| Span::from_wire_millis(millis)))
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.text(name).trim() == "true"
+    }
+
+    /// `broker.id` is the older name and counts when `node.id` is not set.
+    fn node_id(&self) -> Result<i32, ConfigError> {
+        let old = self.layers.fixed.contains_key("broker.id") && !self.layers.fixed.contains_key("node.id");
+        self.int(if old { "broker.id" } else { "node.id" })
+    }
+
+    fn roles(&self) -> Result<Roles, ConfigError> {
+        let text = self.text("process.roles");
+        let mut roles = Roles { broker: false, controller: false };
+        for item in items(&text) {
+            match item {
+                "broker" => roles.broker = true,
+                "controller" => roles.controller = true,
+                _ => return Err(wrong("process.roles", &text, "expected broker, controller or both")),
+            }
+        }
+        if roles.broker || roles.controller {
+            return Ok(roles);
+        }
+        Err(wrong("process.roles", &text, "expected broker, controller or both"))
+    }
+
+    fn log_dir(&self) -> Result<String, ConfigError> {
+        let text = match self.text("log.dirs") {
+            dirs if dirs.is_empty() => self.text("log.dir"),
+            dirs => dirs,
+        };
+        let mut dirs = items(&text);
+        match (dirs.next(), dirs.next()) {
+            (Some(dir), None) => Ok(dir.to_string()),
+            _ => Err(wrong("log.dirs", &text, "expected exactly one directory")),
+        }
+    }
+
+    fn listeners(&self, name: &str) -> Result<Vec<Listener>, ConfigError> {
+        let text = self.text(name);
+        let parse = |item| {
+            parse_listener(item).ok_or_else(|| {
+                wrong(name, item, "expected NAME://HOST:PORT, for instance PLAINTEXT://127.0.0.1:9092")
+            })
+        };
+        items(&text).map(parse).collect()
+    }
+
+    fn voters(&self) -> Result<Vec<Voter>, ConfigError> {
+        let name = "controller.quorum.voters";
+        let text = self.text(name);
+        let parse = |item| parse_voter(item).ok_or_else(|| wrong(name, item, "expected ID@HOST:PORT"));
+        items(&text).map(parse).collect()
+    }
+}
+
+fn wrong(name: &str, value: &str, why: &str) -> ConfigError {
+    ConfigError(format!("Invalid value {value} for configuration {name}: {why}"))
+}
+
+fn parse_listener(text: &str) -> Option<Listener> {
+    let (name, address) = text.split_once("://")?;
+    let (host, port) = parse_address(address)?;
+    Some(Listener { name: name.to_ascii_uppercase(), host, port })
+}
+
+fn parse_voter(text: &str) -> Option<Voter> {
+    let (id, address) = text.split_once('@')?;
+    let (host, port) = parse_address(address)?;
+    Some(Voter { id: BrokerId(id.parse().ok()?), host, port })
+}
+
+fn parse_address(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    Some((host.to_string(), port.parse().ok()?))
+}

@@ -1,0 +1,78 @@
+use super::*;
+use alloc::string::ToString;
+use base::Span;
+
+fn with(pairs: &[(&str, &str)]) -> Overrides {
+    pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+fn topic(fixed: &[(&str, &str)], cluster: &[(&str, &str)], topic: &[(&str, &str)]) -> TopicConfig {
+    let (fixed, cluster, none) = (with(fixed), with(cluster), Overrides::new());
+    TopicConfig::resolve(&Layers { broker: &none, cluster: &cluster, fixed: &fixed }, &with(topic))
+}
+
+#[test]
+fn every_default_fits_its_own_key() {
+    for key in topic_keys().chain(broker_keys()).chain(group_keys()) {
+        if let Some(default) = key.default {
+            assert_eq!(key.check(default), Ok(()), "{}", key.name);
+        }
+        assert!(key.broker_key.is_none_or(|name| broker_key(name).is_some()), "{}", key.name);
+    }
+}
+
+#[test]
+fn defaults_are_kafkas_but_for_durability() {
+    let config = topic(&[], &[], &[]);
+    assert_eq!(config.durability, Durability::Flushed);
+    assert_eq!(config.retention, Some(Span::from_secs(7 * 24 * 3600)));
+    assert_eq!(config.segment_bytes, 1 << 30);
+    assert_eq!(config.timestamp_before_max, None);
+    assert_eq!(config.timestamp_after_max, Some(Span::from_secs(3600)));
+    assert_eq!(config.compression, Compression::Producer);
+}
+
+#[test]
+fn the_stronger_layer_wins() {
+    let hours = ("log.retention.hours", "2");
+    assert_eq!(topic(&[hours], &[], &[]).retention, Some(Span::from_secs(7200)));
+    let ms = ("log.retention.ms", "5000");
+    assert_eq!(topic(&[hours], &[ms], &[]).retention, Some(Span::from_secs(5)));
+    assert_eq!(topic(&[hours], &[ms], &[("retention.ms", "-1")]).retention, None);
+}
+
+#[test]
+fn durability_follows_the_topic_then_the_cluster() {
+    let max = i64::MAX.to_string();
+    assert_eq!(topic(&[], &[], &[("flush.messages", &max)]).durability, Durability::Replicated);
+    assert_eq!(topic(&[(DURABILITY_KEY, "replicated")], &[], &[]).durability, Durability::Replicated);
+    let flushed = topic(&[(DURABILITY_KEY, "replicated")], &[], &[("flush.messages", "1")]);
+    assert_eq!(flushed.durability, Durability::Flushed);
+}
+
+#[test]
+fn wrong_values_and_names_say_what_would_fit() {
+    let text = |result: Result<(), ConfigError>| result.unwrap_err().0;
+    assert_eq!(
+        text(check_topic("segment.bytes", "10")),
+        "Invalid value 10 for configuration segment.bytes: Value must be at least 1048576"
+    );
+    assert!(
+        text(check_topic("cleanup.policy", "shrink")).ends_with("String must be one of: compact, delete")
+    );
+    assert!(text(check_topic("retention.mss", "1")).ends_with("Did you mean retention.ms?"));
+    assert!(check_topic("cleanup.policy", "").is_ok(), "an empty policy keeps everything (KIP-1161)");
+    assert!(check_topic("compression.gzip.level", "0").is_err());
+}
+
+#[test]
+fn a_node_reads_its_listeners() {
+    let none = Overrides::new();
+    let fixed = with(&[("listeners", "PLAINTEXT://[::1]:0"), ("log.dirs", "data"), ("node.id", "0")]);
+    let node = NodeConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed }).unwrap();
+    assert_eq!(node.listeners, [Listener { name: "PLAINTEXT".into(), host: "::1".into(), port: 0 }]);
+    assert_eq!(node.node_id, base::BrokerId(0));
+    let fixed = with(&[("listeners", "9092"), ("log.dirs", "data")]);
+    let error = NodeConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed }).unwrap_err();
+    assert!(error.0.contains("PLAINTEXT://127.0.0.1:9092"), "{error}");
+}

@@ -1,0 +1,124 @@
+//! Committed offsets that nobody will ask for again, and groups that have nothing left.
+//!
+//! The rule is KIP-211's: offsets of a group expire after it has been empty for `offsets.retention.minutes`;
+//! in a stable consumer group those expire that no member subscribes to; standalone commits expire by their
+//! own age; and a commit that chose its own expiry (versions up to 4) is held to it. A group in the middle of
+//! a rebalance loses nothing, and neither does an offset whose age is not known.
+//!
+//! Wall-clock time decides, so the shell does not ask while that clock is in doubt.
+
+use super::admin::state_of;
+use super::hard::{Hard, HardGroup};
+use super::ids::{GroupId, TopicName};
+use super::live::LiveGroup;
+use super::offsets::{is_read, tombstone};
+use super::record::{CommittedOffset, Record};
+use super::reply::GroupState;
+use super::soft::Soft;
+use super::turn::Outcome;
+use base::{Now, Span, Timestamp, hit, planted};
+
+/// From when on the age of a group's offsets counts.
+#[derive(Clone, Copy)]
+enum Since {
+    /// From each commit.
+    Commit,
+    /// From when the group became empty, or from the commit if the log does not say when that was.
+    Empty(Option<Timestamp>),
+}
+
+/// Appends tombstones for what has expired, as many as one decision may append. True if there may be more.
+pub(super) fn expire(hard: &Hard, soft: &mut Soft, now: Now, out: &mut Outcome) -> bool {
+    let mut room = soft.config().append_bytes_max;
+    for (id, group) in hard.groups() {
+        let Some(is_bare) = expire_offsets(soft, (id, group), now, &mut room, out) else { return true };
+        if is_bare && may_remove(soft, id) {
+            hit!(empty_group_removed);
+            let record = Record::GroupMetadata { group: id.clone(), metadata: None };
+            if !take_room(&mut room, &record) {
+                return true;
+            }
+            out.record(record);
+        }
+    }
+    false
+}
+
+/// An id that was given out keeps its group alive until it is used or expires.
+fn may_remove(soft: &Soft, id: &GroupId) -> bool {
+    state_of(soft, id) == GroupState::Empty && soft.live(id).is_none()
+}
+
+/// True if no offset of the group is left; none if there was no room for a tombstone.
+fn expire_offsets(
+    soft: &Soft,
+    (id, group): (&GroupId, &HardGroup),
+    now: Now,
+    room: &mut usize,
+    out: &mut Outcome,
+) -> Option<bool> {
+    let live = soft.live(id);
+    let since = expires_since(group, live);
+    let retention = soft.config().offsets_retention;
+    let mut is_bare = true;
+    for (topic, partitions) in group.offsets() {
+        let is_kept = !may_expire(live, topic);
+        for (partition, committed) in partitions {
+            let is_expired =
+                !is_kept && since.is_some_and(|since| has_expired(committed, since, now.wall, retention));
+            if !is_expired {
+                is_bare = false;
+                continue;
+            }
+            let record = tombstone(id, topic, *partition);
+            if !take_room(room, &record) {
+                return None;
+            }
+            out.record(record);
+        }
+    }
+    Some(is_bare)
+}
+
+fn take_room(room: &mut usize, record: &Record) -> bool {
+    let left = room.checked_sub(record.size_bound());
+    *room = left.unwrap_or(0);
+    left.is_some()
+}
+
+fn may_expire(live: Option<&LiveGroup>, topic: &TopicName) -> bool {
+    planted!(D2) || !is_read(live, topic)
+}
+
+fn expires_since(group: &HardGroup, live: Option<&LiveGroup>) -> Option<Since> {
+    let saved = group.metadata.as_ref();
+    let state = live.map_or(GroupState::Empty, LiveGroup::state);
+    let is_typed = match live {
+        Some(live) => live.protocol_type.is_some(),
+        None => saved.is_some_and(|metadata| metadata.protocol_type.is_some()),
+    };
+    let is_readable = live.is_some_and(|live| live.is_consumer() && live.subscribed.is_some());
+    match state {
+        _ if planted!(D2) => Some(Since::Commit),
+        GroupState::Empty if is_typed => {
+            Some(Since::Empty(saved.and_then(|metadata| metadata.state_timestamp)))
+        }
+        GroupState::Empty => Some(Since::Commit),
+        GroupState::Stable if is_readable => Some(Since::Commit),
+        GroupState::Stable
+        | GroupState::PreparingRebalance
+        | GroupState::CompletingRebalance
+        | GroupState::Dead => None,
+    }
+}
+
+fn has_expired(committed: &CommittedOffset, since: Since, now: Timestamp, retention: Span) -> bool {
+    if let Some(at) = committed.expire_timestamp {
+        return now >= at;
+    }
+    let from = match since {
+        Since::Empty(Some(at)) => at,
+        Since::Empty(None) | Since::Commit => committed.commit_timestamp,
+    };
+    from.0 >= 0 && now >= from.plus(retention)
+}
