@@ -27,21 +27,41 @@ enum Since {
     Empty(Option<Timestamp>),
 }
 
-/// Appends tombstones for what has expired, as many as one decision may append. True if there may be more.
+/// Appends tombstones for what has expired, as many as one decision may append. True if the pass is to be
+/// continued. The records may be appended in several batches.
 pub(super) fn expire(hard: &Hard, soft: &mut Soft, now: Now, out: &mut Outcome) -> bool {
+    let first = soft.expire_from.take().unwrap_or_else(|| GroupId::from(""));
     let mut room = soft.config().append_bytes_max;
-    for (id, group) in hard.groups() {
-        let Some(is_bare) = expire_offsets(soft, (id, group), now, &mut room, out) else { return true };
-        if is_bare && may_remove(soft, id) {
-            hit!(empty_group_removed);
-            let record = Record::GroupMetadata { group: id.clone(), metadata: None };
-            if !take_room(&mut room, &record) {
-                return true;
-            }
-            out.record(record);
+    for (id, group) in hard.groups_from(&first) {
+        let is_done = expire_group(soft, (id, group), now, &mut room, out);
+        if !is_done && !out.records.is_empty() {
+            hit!(expiry_continued);
+            soft.expire_from = Some(id.clone());
+            return true;
         }
     }
     false
+}
+
+/// False if there was no room for a tombstone.
+fn expire_group(
+    soft: &Soft,
+    (id, group): (&GroupId, &HardGroup),
+    now: Now,
+    room: &mut usize,
+    out: &mut Outcome,
+) -> bool {
+    let Some(is_bare) = expire_offsets(soft, (id, group), now, room, out) else { return false };
+    if !is_bare || !may_remove(soft, id) {
+        return true;
+    }
+    hit!(empty_group_removed);
+    let record = Record::GroupMetadata { group: id.clone(), metadata: None };
+    let has_room = take_room(room, &record);
+    if has_room {
+        out.record(record);
+    }
+    has_room
 }
 
 /// An id that was given out keeps its group alive until it is used or expires.

@@ -33,6 +33,11 @@ impl Hard {
         self.groups.iter()
     }
 
+    /// All groups from `first` on, ordered by name.
+    pub(super) fn groups_from(&self, first: &GroupId) -> impl Iterator<Item = (&GroupId, &HardGroup)> {
+        self.groups.range(first.clone()..)
+    }
+
     /// One group.
     #[must_use]
     pub fn group(&self, group: &GroupId) -> Option<&HardGroup> {

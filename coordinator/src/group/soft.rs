@@ -18,6 +18,8 @@ pub struct Soft {
     groups: BTreeMap<GroupId, LiveGroup>,
     /// One entry per live group that has a deadline: no deadline of it is earlier.
     alarms: BTreeSet<(Instant, GroupId)>,
+    /// Where a pass of expiry goes on that one decision could not finish.
+    pub(super) expire_from: Option<GroupId>,
 }
 
 impl Soft {

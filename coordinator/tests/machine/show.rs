@@ -36,7 +36,11 @@ impl Names {
     }
 
     fn of(&self, id: &MemberId) -> String {
-        self.by_id.get(id.as_str()).cloned().unwrap_or_else(|| "@?".into())
+        let is_made_up = id.as_str().len() < 36;
+        self.by_id
+            .get(id.as_str())
+            .cloned()
+            .unwrap_or_else(|| if is_made_up { id.to_string() } else { "@?".into() })
     }
 
     fn of_opt(&self, id: Option<&MemberId>) -> String {
