@@ -104,6 +104,7 @@ impl core::fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
+#[expect(clippy::too_many_arguments, reason = "one argument per column of the table")]
 pub(super) const fn row(
     name: &'static str,
     kind: Kind,

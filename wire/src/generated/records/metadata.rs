@@ -235,6 +235,8 @@ pub struct TopicRecord {
     pub name: Str,
     /// `TopicId`, v0+.
     pub topic_id: Uuid,
+    /// `ImplicitFactor`, v0+, tag 10000.
+    pub implicit_factor: bool,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
 }
@@ -242,8 +244,19 @@ pub struct TopicRecord {
 impl Message for TopicRecord {
     fn decode(r: &mut Reader, v: i16) -> Result<Self, DecodeError> {
         r.check_version(v, 0, 0)?;
-        let mut m = Self { name: r.string(true)?, topic_id: r.uuid()?, unknown_tags: UnknownTags::default() };
-        r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
+        let mut m = Self {
+            name: r.string(true)?,
+            topic_id: r.uuid()?,
+            implicit_factor: false,
+            unknown_tags: UnknownTags::default(),
+        };
+        r.tags(&mut m.unknown_tags, |r, tag| {
+            match tag {
+                10000 => m.implicit_factor = r.bool()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(m)
     }
 
@@ -251,7 +264,10 @@ impl Message for TopicRecord {
         w.check_version(v, 0, 0);
         w.string(true, &self.name);
         w.uuid(self.topic_id);
-        w.tags(0, &self.unknown_tags).finish();
+        let t10000 = self.implicit_factor;
+        let mut tags = w.tags(usize::from(t10000), &self.unknown_tags);
+        tags.field(t10000, 10000, |w| w.bool(self.implicit_factor));
+        tags.finish();
     }
 }
 

@@ -1,0 +1,224 @@
+//! The controller: every change of the metadata is decided here, against an image that already holds what was
+//! decided before.
+//!
+//! The owner keeps two images: the committed one, and a *speculative* one onto which each decision is replayed
+//! at once. Decisions read the speculative image; when this node stops leading, it is dropped.
+
+mod brokers;
+mod configs;
+mod names;
+mod topics;
+
+use crate::config::Overrides;
+use crate::image::{Delta, Image};
+use crate::record::{Endpoint, Record};
+use alloc::string::String;
+use alloc::vec::Vec;
+use base::{BrokerId, Decision, Machine, Now, ProducerId, Rng, TopicId, Uuid};
+use wire::ErrorCode;
+
+pub use brokers::FEATURES;
+pub use configs::{ConfigChange, ConfigOp, Subject};
+pub use names::check_topic_name;
+pub use topics::{CreatedTopic, Factor, GrowTopic, NewTopic, TopicRef};
+
+/// Producer ids that one allocation hands out.
+pub const PRODUCER_ID_BLOCK: i64 = 1_000;
+/// The most partitions that one request may create.
+pub const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
+
+/// Why something was refused: Kafka's code and a sentence for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Kafka's error.
+    pub code: ErrorCode,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The outcome for one item of a request.
+pub type Outcome<T> = Result<T, Refusal>;
+
+/// What the controller is asked.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Create topics.
+    CreateTopics {
+        /// What to create.
+        topics: Vec<NewTopic>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
+    /// Delete topics.
+    DeleteTopics {
+        /// Which.
+        topics: Vec<TopicRef>,
+    },
+    /// Add partitions to topics.
+    GrowTopics {
+        /// Which, and how many partitions they shall have.
+        topics: Vec<GrowTopic>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
+    /// Change configs.
+    AlterConfigs {
+        /// Whose, and how; each owner's changes are made together or not at all.
+        subjects: Vec<Subject>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
+    /// Hand out a block of producer ids.
+    AllocateProducerIds {
+        /// To whom.
+        broker: BrokerId,
+    },
+    /// A broker started.
+    RegisterBroker {
+        /// Its id.
+        id: BrokerId,
+        /// This start of its process.
+        incarnation: Uuid,
+        /// Where it listens.
+        endpoints: Vec<Endpoint>,
+        /// Where it stands.
+        rack: Option<String>,
+        /// The ids of its data directories.
+        directories: Vec<Uuid>,
+    },
+    /// A broker has caught up with the metadata and can serve.
+    UnfenceBroker {
+        /// Its id.
+        id: BrokerId,
+        /// Its registration.
+        epoch: i64,
+    },
+    /// Set the level of features.
+    UpdateFeatures {
+        /// Names and levels.
+        updates: Vec<(String, i16)>,
+    },
+}
+
+/// The controller's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Per topic, in the order of the request.
+    Created(Vec<Outcome<CreatedTopic>>),
+    /// Per topic, in the order of the request: its name and id.
+    Deleted(Vec<(TopicRef, Outcome<(String, TopicId)>)>),
+    /// Per topic or config owner, in the order of the request.
+    Changed(Vec<Outcome<()>>),
+    /// The first id of the block.
+    ProducerIds {
+        /// Inclusive.
+        first: ProducerId,
+        /// How many.
+        count: i64,
+    },
+    /// The registration's epoch.
+    Registered {
+        /// To be carried by all later requests of that broker.
+        epoch: i64,
+    },
+    /// Done, or refused as a whole.
+    Done(Outcome<()>),
+}
+
+/// What a controller needs besides the metadata; may vanish at any time.
+#[derive(Clone, Debug, Default)]
+pub struct Defaults {
+    /// Partitions of a topic that is created without a count.
+    pub num_partitions: i32,
+    /// The target replication factor of a topic that is created without one.
+    pub replication_factor: i16,
+    /// Whether topics may be deleted.
+    pub delete_topics: bool,
+    /// The settings of this node's file, for checks that depend on them.
+    pub fixed: Overrides,
+    /// The topic ids to come: seeded once by the shell's entropy.
+    pub rng: Option<Rng>,
+}
+
+/// Names an asker.
+pub type Token = u64;
+
+/// The controller's machine.
+pub struct Controller;
+
+type Decided = Decision<Record, Token, Reply>;
+
+impl Machine for Controller {
+    type Hard = Option<Image>;
+    type Soft = Defaults;
+    type Command = (Token, Command);
+    type Record = Record;
+    type Reply = Reply;
+    type Token = Token;
+
+    fn decide(
+        hard: &Self::Hard,
+        soft: &mut Self::Soft,
+        _now: Now,
+        (token, command): Self::Command,
+    ) -> Decided {
+        let Some(image) = hard else { return Decision::default() };
+        let mut records = Vec::new();
+        let reply = match command {
+            Command::CreateTopics { topics, validate_only } => {
+                topics::create(image, soft, topics, validate_only, &mut records)
+            }
+            Command::DeleteTopics { topics } => topics::delete(image, soft, topics, &mut records),
+            Command::GrowTopics { topics, validate_only } => {
+                topics::grow(image, topics, validate_only, &mut records)
+            }
+            Command::AlterConfigs { subjects, validate_only } => {
+                configs::alter(image, subjects, validate_only, &mut records)
+            }
+            Command::AllocateProducerIds { broker } => {
+                brokers::allocate_producer_ids(image, broker, &mut records)
+            }
+            Command::RegisterBroker { id, incarnation, endpoints, rack, directories } => {
+                let epoch = i64::try_from(image.index).unwrap_or(i64::MAX) + 1;
+                let registration = crate::record::Registration {
+                    id,
+                    incarnation,
+                    epoch,
+                    endpoints,
+                    rack,
+                    directories,
+                    fenced: true,
+                };
+                records.push(Record::RegisterBroker(registration));
+                Reply::Registered { epoch }
+            }
+            Command::UnfenceBroker { id, epoch } => brokers::unfence(image, id, epoch, &mut records),
+            Command::UpdateFeatures { updates } => brokers::update_features(image, updates, &mut records),
+        };
+        Decision { records, replies: alloc::vec![(token, reply)], wake_at: None }
+    }
+
+    fn replay(hard: &mut Self::Hard, record: &Record) {
+        if let Some(image) = hard {
+            image.replay(record, &mut Delta::default());
+        }
+    }
+}
+
+impl Defaults {
+    pub(crate) fn next_topic_id(&mut self) -> TopicId {
+        let rng = self.rng.get_or_insert_with(|| Rng::new(0));
+        let mut bytes = [0; 16];
+        rng.fill(&mut bytes);
+        TopicId(Uuid::random(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests;
