@@ -1,6 +1,7 @@
 //! The classic group protocol: membership, generations, committed offsets.
 
 mod admin;
+pub mod api;
 mod code;
 pub mod codec;
 mod command;

@@ -41,7 +41,7 @@ fn marks() -> Vec<String> {
 /// What the laws and the transcripts are worth: each planted bug is seen by them.
 #[test]
 fn planted_bugs_are_found() {
-    for bug in [Bug::D2, Bug::D3] {
+    for bug in [Bug::D2, Bug::D3, Bug::D5] {
         arm(Some(bug));
         let is_found = script::finds_a_bug(&folder("tests/scripts"));
         arm(None);
