@@ -61,6 +61,8 @@ pub struct JoinGroup {
     pub protocol_type: ProtocolType,
     /// What the member supports, the preferred first.
     pub protocols: Vec<Protocol>,
+    /// Why, in the client's words (KIP-800).
+    pub reason: Option<Label>,
     /// Sixteen bytes of the shell's randomness, for the id of a new member.
     pub random: [u8; 16],
     /// A new dynamic member must ask a second time with the id it was given (KIP-394, from version 4).

@@ -8,6 +8,7 @@
 //! Wall-clock time decides, so the shell does not ask while that clock is in doubt.
 
 use super::admin::state_of;
+use super::event::Event;
 use super::hard::{Hard, HardGroup};
 use super::ids::{GroupId, TopicName};
 use super::live::LiveGroup;
@@ -33,7 +34,12 @@ pub(super) fn expire(hard: &Hard, soft: &mut Soft, now: Now, out: &mut Outcome) 
     let first = soft.expire_from.take().unwrap_or_else(|| GroupId::from(""));
     let mut room = soft.config().append_bytes_max;
     for (id, group) in hard.groups_from(&first) {
+        let before = out.records.len();
         let is_done = expire_group(soft, (id, group), now, &mut room, out);
+        let offsets = out.records[before..].iter().filter(|record| record.is_offset()).count();
+        if out.records.len() > before {
+            soft.events.push(Event::Expired { group: id.clone(), offsets });
+        }
         if !is_done && !out.records.is_empty() {
             hit!(expiry_continued);
             soft.expire_from = Some(id.clone());

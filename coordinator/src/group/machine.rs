@@ -24,6 +24,7 @@ impl Machine for GroupMachine {
     type Token = Token;
 
     fn decide(hard: &Hard, soft: &mut Soft, now: Now, command: Command) -> Decision<Record, Token, Reply> {
+        soft.events.clear();
         let mut shard = Shard { hard, soft, now, out: Decision::default() };
         shard.soft.load(hard, now, &mut shard.out);
         shard.handle(command);

@@ -91,6 +91,12 @@ pub struct CommittedOffset {
 }
 
 impl Record {
+    /// True for a committed offset or its tombstone.
+    #[must_use]
+    pub fn is_offset(&self) -> bool {
+        matches!(self, Self::OffsetCommit { .. })
+    }
+
     /// An upper bound of the bytes that key and value take in a batch.
     #[must_use]
     pub fn size_bound(&self) -> usize {

@@ -1,11 +1,13 @@
 //! What may vanish at any instant: live groups, parked askers, deadlines.
 
 use super::config::GroupConfig;
+use super::event::Event;
 use super::hard::Hard;
 use super::ids::GroupId;
 use super::live::LiveGroup;
 use super::turn::{Outcome, Turn};
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use base::{Instant, Now, Span, hit, planted};
 
 /// The part of a shard that the log does not hold. A fresh one loads itself from the log on first use, which
@@ -20,6 +22,8 @@ pub struct Soft {
     alarms: BTreeSet<(Instant, GroupId)>,
     /// Where a pass of expiry goes on that one decision could not finish.
     pub(super) expire_from: Option<GroupId>,
+    /// Of the last decision only.
+    pub(super) events: Vec<Event>,
 }
 
 impl Soft {
@@ -38,6 +42,11 @@ impl Soft {
     /// Puts other settings in force. Running deadlines stay as they are.
     pub fn set_config(&mut self, config: GroupConfig) {
         self.config = config;
+    }
+
+    /// What the last decision brought about, for the log and the counters of the shell.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
     }
 
     pub(super) fn live(&self, group: &GroupId) -> Option<&LiveGroup> {
@@ -67,7 +76,7 @@ impl Soft {
         step: impl FnOnce(&mut Turn<'_>) -> T,
     ) -> T {
         let live = self.groups.entry(id.clone()).or_insert_with(|| load_group(hard, id, now.mono));
-        let result = step(&mut Turn { id, live, config: &self.config, now, out });
+        let result = step(&mut Turn { id, live, config: &self.config, now, out, events: &mut self.events });
         self.settle(id);
         result
     }
@@ -94,7 +103,7 @@ impl Soft {
     /// Acts on all deadlines that have passed.
     pub(super) fn tick(&mut self, hard: &Hard, now: Now, out: &mut Outcome) {
         let later = (now.mono + Span::from_nanos(1), GroupId::from(""));
-        let due: alloc::vec::Vec<_> = self.alarms.range(..later).map(|(_, id)| id.clone()).collect();
+        let due: Vec<_> = self.alarms.range(..later).map(|(_, id)| id.clone()).collect();
         for id in due {
             self.with(hard, &id, now, out, |turn| turn.tick());
         }

@@ -347,6 +347,7 @@ impl Client {
             rebalance_timeout: Span::from_secs(20),
             protocol_type: ProtocolType::from("consumer"),
             protocols: vec![Protocol { name: ProtocolName::from("range"), metadata }],
+            reason: None,
             random,
             is_id_required: true,
             can_skip_assignment: true,

@@ -95,6 +95,7 @@ struct Runner {
     askers: BTreeMap<Token, String>,
     memory: BTreeMap<String, Memory>,
     random: u8,
+    shows_events: bool,
 }
 
 /// What a client remembers.
@@ -113,6 +114,7 @@ impl Default for Runner {
             askers: BTreeMap::new(),
             memory: BTreeMap::new(),
             random: 0,
+            shows_events: false,
         }
     }
 }
@@ -137,6 +139,10 @@ impl Runner {
                 let id = topic_id(line.get("id"));
                 let topics = vec![DeletedTopic { name: TopicName::from(line.target), id }];
                 vec![world.step(Command::TopicsDeleted(topics))]
+            }
+            "events" => {
+                self.shows_events = true;
+                vec![]
             }
             "resign" => vec![world.step(Command::Resign)],
             _ => return self.ask(&line),
@@ -174,6 +180,9 @@ impl Runner {
         for step in steps {
             for (token, reply) in &step.replies {
                 self.remember(*token, reply);
+            }
+            if self.shows_events {
+                lines.extend(step.events.iter().map(|event| self.names.event(event)));
             }
             lines.extend(step.records.iter().map(|record| self.names.record(record)));
             for (token, reply) in &step.replies {
@@ -250,6 +259,7 @@ impl Runner {
             rebalance_timeout: line.get("rebalance").map_or(Span::from_secs(60), span),
             protocol_type: ProtocolType::from(kind),
             protocols: protocols(line.get("protocols").unwrap_or("range:t"), kind),
+            reason: line.get("reason").map(Label::from),
             random: [self.random; 16],
             is_id_required: version >= 4,
             can_skip_assignment: version >= 9,
@@ -299,7 +309,7 @@ impl Runner {
             members.push(Leaver {
                 member: self.member(line),
                 instance: instance(line),
-                reason: Some(Label::from("closed")),
+                reason: line.get("reason").map(Label::from),
             });
         }
         LeaveGroup { group: group(line), members }

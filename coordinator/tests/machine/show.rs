@@ -3,8 +3,8 @@
 use base::Span;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ottla_coordinator::group::{
-    CommittedOffset, DescribedGroup, FetchedOffset, FetchedTopic, GroupMetadata, InstanceId, Joined,
-    JoinedMember, Label, Left, MemberId, OffsetKey, Record, Reply, TopicOutcome,
+    CommittedOffset, DescribedGroup, Event, FetchedOffset, FetchedTopic, GroupMetadata, InstanceId, Joined,
+    JoinedMember, Label, Left, MemberId, OffsetKey, Reason, Record, Reply, TopicOutcome,
 };
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display, Write as _};
@@ -79,6 +79,39 @@ impl Names {
             self.of_opt(leader.as_ref()),
             join(members),
         )
+    }
+
+    pub(crate) fn event(&self, event: &Event) -> String {
+        match event {
+            Event::Rebalancing { group, generation, reason } => {
+                format!("event {group} rebalances after generation={generation}: {}", self.reason(reason))
+            }
+            Event::Formed { group, generation, members } => {
+                format!("event {group} formed generation={generation} members={members}")
+            }
+            Event::Assigned { group, generation } => {
+                format!("event {group} assigned generation={generation}")
+            }
+            Event::Lost { group, member } => format!("event {group} lost {}", self.of(member)),
+            Event::Expired { group, offsets } => format!("event {group} expired offsets={offsets}"),
+        }
+    }
+
+    fn reason(&self, reason: &Reason) -> String {
+        match reason {
+            Reason::Joined { member, client } => {
+                format!("{} joined ({})", self.of(member), opt(client.as_ref()))
+            }
+            Reason::Rejoined { member, client } => {
+                format!("{} joined again ({})", self.of(member), opt(client.as_ref()))
+            }
+            Reason::Replaced { instance } => format!("{instance} was replaced"),
+            Reason::Left { client } => format!("left ({})", opt(client.as_ref())),
+            Reason::SessionEnded { member } => format!("session of {} ended", self.of(member)),
+            Reason::AssignmentIgnored { members } => format!("{members} ignored their assignment"),
+            Reason::AssignmentTooLarge => "assignment too large".into(),
+            Reason::TooLarge => "too large".into(),
+        }
     }
 
     pub(crate) fn reply(&self, reply: &Reply) -> String {

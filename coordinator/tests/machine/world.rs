@@ -4,8 +4,8 @@
 use base::{Decision, Instant, Machine, Now, Span, Timestamp};
 use ottla_coordinator::Token;
 use ottla_coordinator::group::{
-    Command, DescribedGroup, GroupConfig, GroupMachine, GroupState, Hard, MemberMetadata, Record, Reply,
-    Soft, codec,
+    Command, DescribedGroup, Event, GroupConfig, GroupMachine, GroupState, Hard, MemberMetadata, Record,
+    Reply, Soft, codec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +24,7 @@ pub(crate) struct World {
 pub(crate) struct Step {
     pub(crate) records: Vec<Record>,
     pub(crate) replies: Vec<(Token, Reply)>,
+    pub(crate) events: Vec<Event>,
 }
 
 impl World {
@@ -59,8 +60,9 @@ impl World {
         for (token, _) in &replies {
             assert!(self.waiting.remove(token), "{token:?} was answered twice or never asked");
         }
+        let events = self.soft.take_events();
         self.check();
-        Step { records, replies }
+        Step { records, replies, events }
     }
 
     /// Lets `span` pass, stopping wherever the machine wants a tick.

@@ -46,10 +46,16 @@ pub fn join_command(
         rebalance_timeout: Span::from_wire_millis(rebalance.into()),
         protocol_type: ProtocolType::from(request.protocol_type.as_str()),
         protocols: request.protocols.iter().map(protocol).collect(),
+        reason: reason(request.reason.as_deref()),
         random,
         is_id_required: abilities.is_id_required,
         can_skip_assignment: abilities.can_skip_assignment,
     }
+}
+
+/// Clients cut their reasons to 255 characters; a larger one is cut to so many bytes.
+fn reason(text: Option<&str>) -> Option<Label> {
+    text.map(|text| Label::from(&text[..text.floor_char_boundary(255)]))
 }
 
 fn protocol(offer: &JoinGroupRequestProtocol) -> Protocol {
@@ -153,7 +159,7 @@ pub fn leave_command(request: &LeaveGroupRequest) -> LeaveGroup {
     let members = request.members.iter().map(|member| Leaver {
         member: MemberId::from_wire(&member.member_id),
         instance: member.group_instance_id.as_deref().map(InstanceId::from),
-        reason: member.reason.as_deref().map(Label::from),
+        reason: reason(member.reason.as_deref()),
     });
     LeaveGroup { group: GroupId::from(request.group_id.as_str()), members: members.collect() }
 }
