@@ -6,3 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod durable;
+mod epochs;
+mod names;
+pub mod producer;
+pub mod text;
+
+pub use epochs::{EpochCache, EpochEnd};
+pub use names::PartitionName;
+pub use text::EpochStart;

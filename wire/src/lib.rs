@@ -20,6 +20,8 @@ pub mod record;
 pub mod splice;
 pub mod stored;
 pub mod tags;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 pub mod writer;
 
@@ -33,6 +35,7 @@ pub use generated::*;
 pub use message::{Message, Request, Stored};
 pub use reader::Reader;
 pub use splice::{Records, Splice};
+pub use stored::MetadataRecord;
 pub use tags::UnknownTags;
 pub use text::Str;
 pub use writer::{Encoded, Writer};

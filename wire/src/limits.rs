@@ -10,7 +10,8 @@ pub const TAGGED_FIELDS_MAX: usize = 64;
 pub const TAGGED_BYTES_MAX: usize = 64 << 10;
 /// Memory that decoded arrays may take: this many bytes for each byte of the frame …
 ///
-/// The densest legal arrays are lists of one-letter names: 2 bytes on the wire, 32 in memory.
-pub const DECODED_BYTES_PER_BYTE: usize = 32;
+/// An empty string is one byte on the wire and 32 in memory, and a struct also holds the fields that its version
+/// lacks: the densest message that can be said at all needs 46.
+pub const DECODED_BYTES_PER_BYTE: usize = 48;
 /// … and this much in any case.
 pub const DECODED_BYTES_MIN: usize = 64 << 10;

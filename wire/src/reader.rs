@@ -239,9 +239,13 @@ impl Reader {
         let Some(count) = self.or_null(count, nullable)? else { return Ok(None) };
         let size = size_of::<T>().max(1);
         self.charge_elements(count, bytes_min, size)?;
-        // What is reserved at once never exceeds the bytes that are there; wider elements grow into place.
+        // What is reserved at once never exceeds the bytes that are there; wider elements grow by doubling,
+        // never past the count.
         let mut elements = Vec::with_capacity(count.min(self.remaining() / size));
-        for _ in 0..count {
+        for done in 0..count {
+            if done == elements.capacity() {
+                elements.reserve_exact((count - done).min(done.max(16)));
+            }
             elements.push(read(self)?);
         }
         Ok(Some(elements))
@@ -358,3 +362,6 @@ fn length_of(length: i32, reader: &Reader) -> Result<Option<usize>, DecodeError>
         _ => usize::try_from(length).map(Some).map_err(|_| reader.error(DecodeReason::NegativeLength)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -310,3 +310,6 @@ fn uvarint_bytes(mut value: u64) -> ([u8; 10], usize) {
 }
 
 const _: () = assert!(STRING_BYTES_MAX == i16::MAX as usize);
+
+#[cfg(test)]
+mod tests;

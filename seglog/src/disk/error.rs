@@ -45,7 +45,7 @@ pub enum Operation {
     Sync,
     /// `DiskFile::truncate`
     Truncate,
-    /// `DiskFile::length`
+    /// `DiskFile::length` and `DiskFile::modified`
     Length,
     /// `Disk::create_dir`
     CreateDir,

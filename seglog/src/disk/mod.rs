@@ -16,6 +16,7 @@ pub use error::{DiskError, DiskErrorKind, Operation};
 pub use mem::{Fault, MemDisk};
 pub use real::RealDisk;
 
+use base::Timestamp;
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -117,6 +118,12 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `Io`.
     fn length(&self) -> Result<u64, DiskError>;
+
+    /// When the content last changed, by the system's clock.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn modified(&self) -> Result<Timestamp, DiskError>;
 
     /// The descriptor for `sendfile`; a simulated file has none.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;

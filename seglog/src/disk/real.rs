@@ -1,6 +1,7 @@
 //! The real disk: plain system calls relative to an open directory.
 
 use super::{DirEntry, Disk, DiskError, DiskErrorKind, DiskFile, OpenMode, Operation, Space, path};
+use base::Timestamp;
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::io::IoSlice;
@@ -194,6 +195,12 @@ impl DiskFile for RealFile {
     fn length(&self) -> Result<u64, DiskError> {
         let stat = fs::fstat(&self.file).map_err(|errno| self.failed(errno, Operation::Length))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn modified(&self) -> Result<Timestamp, DiskError> {
+        let stat = fs::fstat(&self.file).map_err(|errno| self.failed(errno, Operation::Length))?;
+        let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        Ok(Timestamp(stat.st_mtime.saturating_mul(1_000).saturating_add(nanos / 1_000_000)))
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -220,6 +220,18 @@ fn bits_rot_in_cache_and_on_the_medium() {
 }
 
 #[test]
+fn files_bear_the_time_of_their_last_change() {
+    let (disk, file) = prepared(b"");
+    disk.set_clock(base::Timestamp(77));
+    write(&*file, 0, b"1").unwrap();
+    disk.set_clock(base::Timestamp(99));
+    assert_eq!(file.modified().unwrap(), base::Timestamp(77));
+    let root = tempfile::tempdir().unwrap();
+    let real = RealDisk::open_root(root.path()).unwrap().open("f", OpenMode::Create).unwrap();
+    assert!(real.modified().unwrap() > base::Timestamp(1_600_000_000_000));
+}
+
+#[test]
 fn latency_adds_up_until_it_is_taken() {
     let (disk, file) = prepared(b"");
     disk.set_latency(Operation::Sync, Span::from_millis(3));

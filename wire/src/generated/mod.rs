@@ -35,6 +35,8 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub(crate) mod records;
+#[cfg(feature = "testing")]
+mod sample;
 pub mod sync_group;
 pub mod update_features;
 
@@ -110,45 +112,88 @@ pub mod messages {
     pub use super::update_features::UpdateFeaturesResponse;
 }
 
-/// Calls the macro `$then` with `module::Request, …`, one for every API, in order of name.
+/// Calls the macro `$then` with `module, Request, Response;` for every API, in order of name.
 #[macro_export]
 macro_rules! with_requests {
     ($then:ident) => {
         $then! {
-            alter_configs::AlterConfigsRequest,
-            api_versions::ApiVersionsRequest,
-            create_partitions::CreatePartitionsRequest,
-            create_topics::CreateTopicsRequest,
-            delete_groups::DeleteGroupsRequest,
-            delete_records::DeleteRecordsRequest,
-            delete_topics::DeleteTopicsRequest,
-            describe_client_quotas::DescribeClientQuotasRequest,
-            describe_cluster::DescribeClusterRequest,
-            describe_configs::DescribeConfigsRequest,
-            describe_groups::DescribeGroupsRequest,
-            describe_log_dirs::DescribeLogDirsRequest,
-            describe_producers::DescribeProducersRequest,
-            describe_quorum::DescribeQuorumRequest,
-            describe_topic_partitions::DescribeTopicPartitionsRequest,
-            fetch::FetchRequest,
-            find_coordinator::FindCoordinatorRequest,
-            heartbeat::HeartbeatRequest,
-            incremental_alter_configs::IncrementalAlterConfigsRequest,
-            init_producer_id::InitProducerIdRequest,
-            join_group::JoinGroupRequest,
-            leave_group::LeaveGroupRequest,
-            list_config_resources::ListConfigResourcesRequest,
-            list_groups::ListGroupsRequest,
-            list_offsets::ListOffsetsRequest,
-            list_partition_reassignments::ListPartitionReassignmentsRequest,
-            metadata::MetadataRequest,
-            offset_commit::OffsetCommitRequest,
-            offset_delete::OffsetDeleteRequest,
-            offset_fetch::OffsetFetchRequest,
-            offset_for_leader_epoch::OffsetForLeaderEpochRequest,
-            produce::ProduceRequest,
-            sync_group::SyncGroupRequest,
-            update_features::UpdateFeaturesRequest,
+            alter_configs, AlterConfigsRequest, AlterConfigsResponse;
+            api_versions, ApiVersionsRequest, ApiVersionsResponse;
+            create_partitions, CreatePartitionsRequest, CreatePartitionsResponse;
+            create_topics, CreateTopicsRequest, CreateTopicsResponse;
+            delete_groups, DeleteGroupsRequest, DeleteGroupsResponse;
+            delete_records, DeleteRecordsRequest, DeleteRecordsResponse;
+            delete_topics, DeleteTopicsRequest, DeleteTopicsResponse;
+            describe_client_quotas, DescribeClientQuotasRequest, DescribeClientQuotasResponse;
+            describe_cluster, DescribeClusterRequest, DescribeClusterResponse;
+            describe_configs, DescribeConfigsRequest, DescribeConfigsResponse;
+            describe_groups, DescribeGroupsRequest, DescribeGroupsResponse;
+            describe_log_dirs, DescribeLogDirsRequest, DescribeLogDirsResponse;
+            describe_producers, DescribeProducersRequest, DescribeProducersResponse;
+            describe_quorum, DescribeQuorumRequest, DescribeQuorumResponse;
+            describe_topic_partitions, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
+            fetch, FetchRequest, FetchResponse;
+            find_coordinator, FindCoordinatorRequest, FindCoordinatorResponse;
+            heartbeat, HeartbeatRequest, HeartbeatResponse;
+            incremental_alter_configs, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+            init_producer_id, InitProducerIdRequest, InitProducerIdResponse;
+            join_group, JoinGroupRequest, JoinGroupResponse;
+            leave_group, LeaveGroupRequest, LeaveGroupResponse;
+            list_config_resources, ListConfigResourcesRequest, ListConfigResourcesResponse;
+            list_groups, ListGroupsRequest, ListGroupsResponse;
+            list_offsets, ListOffsetsRequest, ListOffsetsResponse;
+            list_partition_reassignments, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
+            metadata, MetadataRequest, MetadataResponse;
+            offset_commit, OffsetCommitRequest, OffsetCommitResponse;
+            offset_delete, OffsetDeleteRequest, OffsetDeleteResponse;
+            offset_fetch, OffsetFetchRequest, OffsetFetchResponse;
+            offset_for_leader_epoch, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
+            produce, ProduceRequest, ProduceResponse;
+            sync_group, SyncGroupRequest, SyncGroupResponse;
+            update_features, UpdateFeaturesRequest, UpdateFeaturesResponse;
+        }
+    };
+}
+
+/// Calls the macro `$then` with `path;` for every message outside requests and responses.
+#[macro_export]
+macro_rules! with_stored {
+    ($then:ident) => {
+        $then! {
+            $crate::consumer_protocol::ConsumerProtocolSubscription;
+            $crate::consumer_protocol::ConsumerProtocolAssignment;
+            $crate::header::RequestHeader;
+            $crate::header::ResponseHeader;
+            $crate::stored::control::EndTxnMarker;
+            $crate::stored::control::LeaderChangeMessage;
+            $crate::stored::group::LegacyOffsetCommitKey;
+            $crate::stored::group::LegacyOffsetCommitValue;
+            $crate::stored::group::OffsetCommitKey;
+            $crate::stored::group::OffsetCommitValue;
+            $crate::stored::group::GroupMetadataKey;
+            $crate::stored::group::GroupMetadataValue;
+            $crate::stored::metadata::RegisterBrokerRecord;
+            $crate::stored::metadata::UnregisterBrokerRecord;
+            $crate::stored::metadata::TopicRecord;
+            $crate::stored::metadata::PartitionRecord;
+            $crate::stored::metadata::ConfigRecord;
+            $crate::stored::metadata::PartitionChangeRecord;
+            $crate::stored::metadata::FenceBrokerRecord;
+            $crate::stored::metadata::UnfenceBrokerRecord;
+            $crate::stored::metadata::RemoveTopicRecord;
+            $crate::stored::metadata::FeatureLevelRecord;
+            $crate::stored::metadata::ProducerIdsRecord;
+            $crate::stored::metadata::BrokerRegistrationChangeRecord;
+            $crate::stored::metadata::NoOpRecord;
+            $crate::stored::metadata::BeginTransactionRecord;
+            $crate::stored::metadata::EndTransactionRecord;
+            $crate::stored::metadata::AbortTransactionRecord;
+            $crate::stored::metadata::RegisterControllerRecord;
+            $crate::stored::metadata::ClearElrRecord;
+            $crate::stored::raft::SnapshotHeaderRecord;
+            $crate::stored::raft::SnapshotFooterRecord;
+            $crate::stored::raft::KRaftVersionRecord;
+            $crate::stored::raft::VotersRecord;
         }
     };
 }

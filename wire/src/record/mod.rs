@@ -8,6 +8,7 @@
 mod attributes;
 mod build;
 mod check;
+mod control;
 mod crc;
 mod error;
 mod header;
@@ -21,7 +22,8 @@ mod tests;
 pub use attributes::{Attributes, Compression, TimestampType};
 pub use build::{BatchBuilder, BatchMeta, RecordFields};
 pub use check::{Batches, CheckedBatches, CheckedIter, parse_batches};
-pub use crc::{crc32c, crc32c_after_prefix_change};
+pub use control::{EndTxn, EndTxnMarker};
+pub use crc::{Crc32c, crc32c, crc32c_after_prefix_change};
 pub use error::{BatchError, RecordError};
 pub use header::{Batch, BatchHeader};
 pub use stamp::stamp_log_append_time;

@@ -33,6 +33,10 @@ fn patch(batch: &[u8], change: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
 fn crc_is_castagnoli() {
     assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     assert_eq!(crc32c(b""), 0);
+    let mut pieces = Crc32c::new();
+    pieces.update(b"1234");
+    pieces.update(b"56789");
+    assert_eq!(pieces.finish(), 0xe306_9283);
 }
 
 #[test]
@@ -311,4 +315,24 @@ fn the_cleaners_batches_keep_gaps_and_horizon() {
     assert!(batch.header().attributes.has_delete_horizon());
     let record = Records::new(batch.payload(), 1).next().unwrap().unwrap();
     assert_eq!((record.offset_delta, record.timestamp_delta), (4, -1_000));
+}
+
+#[test]
+fn markers_read_back_and_junk_is_none() {
+    for end in [EndTxn::Abort, EndTxn::Commit] {
+        let marker = EndTxnMarker { end, coordinator_epoch: 9 };
+        let bytes = marker.batch(5, 2, Timestamp(77));
+        let checked = CheckedBatches::from_broker(&bytes).unwrap();
+        let batch = checked.iter().next().unwrap();
+        assert!(batch.header().attributes.is_control() && batch.header().attributes.is_transactional());
+        assert_eq!((batch.header().producer_id, batch.header().producer_epoch), (5, 2));
+        let record = Records::new(batch.payload(), 1).next().unwrap().unwrap();
+        assert_eq!(EndTxnMarker::parse(&record), Some(marker));
+    }
+    for (key, value) in [(&[0, 0, 0][..], &[0; 6][..]), (&[0, 0, 0, 2], &[0; 6]), (&[0, 0, 0, 1], &[0; 5])] {
+        let mut builder = BatchBuilder::new(BatchMeta::default());
+        builder.push(&RecordFields { key: Some(key), value: Some(value), ..RecordFields::default() });
+        let record = Records::new(builder.payload(), 1).next().unwrap().unwrap();
+        assert_eq!(EndTxnMarker::parse(&record), None);
+    }
 }

@@ -81,6 +81,13 @@ fn generate() -> Result<Output, String> {
     output.insert("records/mod.rs".into(), rustfmt(&emit::records_index(&names("records")))?);
     let apis: Vec<_> = files.iter().map(|(_, name, file)| (name.as_str(), file)).collect();
     output.insert("mod.rs".into(), rustfmt(&emit::index(&names(""), &apis))?);
+    let paths: Vec<(String, _)> = files
+        .iter()
+        .map(|(folder, name, file)| {
+            (if folder.is_empty() { name.clone() } else { format!("stored::{name}") }, file)
+        })
+        .collect();
+    output.insert("sample.rs".into(), rustfmt(&emit::sample::file(&paths))?);
     Ok(output)
 }
 

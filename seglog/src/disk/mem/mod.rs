@@ -10,7 +10,7 @@ mod node;
 mod state;
 
 use super::{DirEntry, Disk, DiskError, DiskErrorKind, DiskFile, OpenMode, Operation, Space, path};
-use base::{Rng, Span};
+use base::{Rng, Span, Timestamp};
 use node::NodeId;
 use state::State;
 use std::io::IoSlice;
@@ -89,6 +89,11 @@ impl MemDisk {
         file.current.flip(bit);
         file.durable.flip(bit);
         Ok(())
+    }
+
+    /// The time that files changed from now on bear.
+    pub fn set_clock(&self, wall: Timestamp) {
+        self.state().clock = wall;
     }
 
     /// From now on each operation of this kind adds `latency` to what [`MemDisk::take_latency`] returns.
@@ -207,6 +212,12 @@ impl DiskFile for MemFile {
         let mut state = self.disk.state();
         state.begin(Operation::Length, &self.path)?;
         Ok(state.file(self.node).map_or(0, |file| file.current.length()))
+    }
+
+    fn modified(&self) -> Result<Timestamp, DiskError> {
+        let mut state = self.disk.state();
+        state.begin(Operation::Length, &self.path)?;
+        Ok(state.file(self.node).map_or(Timestamp::NONE, |file| file.modified))
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

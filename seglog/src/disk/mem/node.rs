@@ -1,7 +1,7 @@
 //! Files and directories that remember what is durable and what only the page cache knows.
 
 use super::content::Content;
-use base::Rng;
+use base::{Rng, Timestamp};
 use std::collections::BTreeMap;
 
 /// Names an inode for life.
@@ -30,6 +30,7 @@ pub(super) struct FileNode {
     /// No directory names it any more, now or after a crash.
     pub(super) orphan: bool,
     pub(super) locked: bool,
+    pub(super) modified: Timestamp,
 }
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::node::{DirChange, DirNode, FileNode, Node, NodeId};
 use super::{DirEntry, DiskError, DiskErrorKind, Fault, OpenMode, Operation, Space, path};
-use base::{Rng, Span};
+use base::{Rng, Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 const ROOT: NodeId = 0;
@@ -23,6 +23,7 @@ pub(super) struct State {
     faults: Vec<Injected>,
     pub(super) latencies: BTreeMap<Operation, Span>,
     pub(super) elapsed: Span,
+    pub(super) clock: Timestamp,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl Default for State {
             faults: Vec::new(),
             latencies: BTreeMap::new(),
             elapsed: Span::ZERO,
+            clock: Timestamp(0),
         }
     }
 }
@@ -116,6 +118,10 @@ impl State {
         self.file(node).ok_or_else(|| DiskError::new(DiskErrorKind::NotFound, operation, path))
     }
 
+    fn new_file(&self) -> FileNode {
+        FileNode { modified: self.clock, ..FileNode::default() }
+    }
+
     pub(super) fn open(&mut self, path: &str, mode: OpenMode) -> Result<NodeId, DiskError> {
         let found = self.find(path, Operation::Open);
         let node = match (mode, found) {
@@ -128,7 +134,7 @@ impl State {
                 node
             }
             (OpenMode::Create | OpenMode::Replace, Err(_)) => {
-                self.link(path, Node::File(FileNode::default()), Operation::Open)?
+                self.link(path, Node::File(self.new_file()), Operation::Open)?
             }
         };
         let file = self.file(node);
@@ -139,7 +145,7 @@ impl State {
     pub(super) fn lock(&mut self, path: &str) -> Result<NodeId, DiskError> {
         let node = match self.find(path, Operation::Lock) {
             Ok(node) => node,
-            Err(_) => self.link(path, Node::File(FileNode::default()), Operation::Lock)?,
+            Err(_) => self.link(path, Node::File(self.new_file()), Operation::Lock)?,
         };
         match self.file(node) {
             Some(file) if !file.locked => {
@@ -191,7 +197,9 @@ impl State {
     }
 
     fn resize(&mut self, node: NodeId, change: impl FnOnce(&mut FileNode)) {
+        let clock = self.clock;
         let Some(file) = self.file(node) else { return };
+        file.modified = clock;
         let before = file.current.length();
         change(file);
         let (after, unlinked) = (file.current.length(), file.unlinked);
@@ -351,7 +359,8 @@ impl State {
             Some(Node::File(file)) => {
                 let current = file.crashed(rng, survive);
                 after.used += current.length();
-                Node::File(FileNode { durable: current.clone(), current, ..FileNode::default() })
+                let durable = current.clone();
+                Node::File(FileNode { durable, current, modified: file.modified, ..FileNode::default() })
             }
             Some(Node::Dir(dir)) => {
                 let entries = dir.crashed(rng, survive);

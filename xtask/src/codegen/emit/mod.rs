@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+pub(crate) mod sample;
 mod value;
 
 use super::layout::{Module, Struct, When};
@@ -25,27 +26,66 @@ pub(crate) fn index(modules: &[&str], files: &[(&str, &Module)]) -> String {
     for module in modules {
         let _ = writeln!(out, "pub mod {module};");
     }
-    out.push_str("pub(crate) mod records;\n\n/// Every request and response.\npub mod messages {\n");
-    let mut requests = String::new();
+    out.push_str("pub(crate) mod records;\n#[cfg(feature = \"testing\")]\nmod sample;\n\n/// Every request and response.\npub mod messages {\n");
     for (module, file) in files {
         for laid in &file.structs {
-            match laid.kind {
-                Some(Kind::Request { .. }) => {
-                    let _ = writeln!(requests, "            {module}::{},", laid.name);
-                }
-                Some(Kind::Response) => {}
-                Some(Kind::Record { .. } | Kind::Data) | None => continue,
+            if matches!(laid.kind, Some(Kind::Request { .. } | Kind::Response)) {
+                let _ = writeln!(out, "pub use super::{module}::{};", laid.name);
             }
-            let _ = writeln!(out, "pub use super::{module}::{};", laid.name);
         }
     }
-    out.push_str(
-        "}\n\n/// Calls the macro `$then` with `module::Request, …`, one for every API, in order of name.\n",
-    );
-    out.push_str("#[macro_export]\nmacro_rules! with_requests {\n    ($then:ident) => {\n        $then! {\n");
-    out.push_str(&requests);
-    out.push_str("        }\n    };\n}\n");
+    out.push_str("}\n");
+    let lists = lists(files);
+    out.push_str(&list_macro(
+        "with_requests",
+        "`module, Request, Response;` for every API, in order of name",
+        &lists.apis,
+    ));
+    out.push_str(&list_macro(
+        "with_stored",
+        "`path;` for every message outside requests and responses",
+        &lists.stored,
+    ));
     out
+}
+
+/// The lines of the macros that list messages.
+#[derive(Default)]
+struct Lists {
+    apis: String,
+    stored: String,
+}
+
+fn lists(files: &[(&str, &Module)]) -> Lists {
+    let mut lists = Lists::default();
+    for (module, file) in files {
+        for laid in &file.structs {
+            let name = &laid.name;
+            let _ = match &laid.kind {
+                Some(Kind::Request { api, .. }) => {
+                    writeln!(lists.apis, "            {module}, {name}, {api}Response;")
+                }
+                Some(Kind::Record { .. }) => {
+                    writeln!(lists.stored, "            $crate::stored::{module}::{name};")
+                }
+                Some(Kind::Data) if STORED_DATA.contains(module) => {
+                    writeln!(lists.stored, "            $crate::stored::{module}::{name};")
+                }
+                Some(Kind::Data) => writeln!(lists.stored, "            $crate::{module}::{name};"),
+                Some(Kind::Response) | None => Ok(()),
+            };
+        }
+    }
+    lists
+}
+
+/// The schemas of records that have no numbers.
+const STORED_DATA: [&str; 2] = ["control", "raft"];
+
+fn list_macro(name: &str, what: &str, lines: &str) -> String {
+    format!(
+        "\n/// Calls the macro `$then` with {what}.\n#[macro_export]\nmacro_rules! {name} {{\n    ($then:ident) => {{\n        $then! {{\n{lines}        }}\n    }};\n}}\n"
+    )
 }
 
 /// The `mod.rs` of the stored records.

@@ -1,0 +1,174 @@
+//! Streaming decompression below a ceiling.
+
+use crate::{Codec, CodecError, snappy};
+use flate2::bufread::MultiGzDecoder;
+use lz4_flex::frame::FrameDecoder;
+use std::fmt;
+use std::io::{self, Read};
+
+/// From this much output on, the ratio of output to input is looked at.
+pub const RATIO_CHECK_FROM: u64 = 16 << 20;
+/// The ratio that is too much then. Real data reaches 250, lz4 cannot pass 255; gzip can reach 1030 and zstd has
+/// no end.
+pub const RATIO_MAX: u64 = 500;
+
+/// The largest window of zstd that is read: what its highest level (22) uses, 128 MiB. The library reserves
+/// address space for it but touches only as much as is decompressed, which the ceiling bounds.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// Decompresses `input` into one buffer of at most `ceiling` bytes.
+///
+/// # Errors
+/// When the input is not what the codec writes, or gives more than `ceiling` bytes.
+pub fn decompress(codec: Codec, input: &[u8], ceiling: u64) -> Result<Vec<u8>, CodecError> {
+    let expected = usize::try_from(ceiling).unwrap_or(usize::MAX).min(input.len().saturating_mul(3));
+    let mut output = Vec::with_capacity(expected);
+    let mut decoder = Decoder::new(codec, input, ceiling)?;
+    match decoder.read_to_end(&mut output) {
+        Ok(_) => Ok(output),
+        Err(error) => Err(CodecError::of(&error).unwrap_or(CodecError::Corrupt { codec })),
+    }
+}
+
+/// Reads decompressed bytes. Errors carry a [`CodecError`] and stay: after one, every read fails.
+pub struct Decoder<'a> {
+    codec: Codec,
+    inner: Inner<'a>,
+    input: u64,
+    output: u64,
+    ceiling: u64,
+    failed: Option<CodecError>,
+}
+
+enum Inner<'a> {
+    Plain(&'a [u8]),
+    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
+    Snappy(snappy::Reader<'a>),
+    Lz4(Box<Lz4<'a>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, &'a [u8]>>),
+}
+
+impl<'a> Decoder<'a> {
+    /// Decompresses `input`, up to `ceiling` bytes.
+    ///
+    /// # Errors
+    /// When `input` is empty, which no codec writes.
+    pub fn new(codec: Codec, input: &'a [u8], ceiling: u64) -> Result<Self, CodecError> {
+        if input.is_empty() && codec != Codec::None {
+            return Err(CodecError::Corrupt { codec });
+        }
+        let inner = match codec {
+            Codec::None => Inner::Plain(input),
+            Codec::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(input))),
+            Codec::Snappy => Inner::Snappy(snappy::Reader::new(input, ceiling)),
+            Codec::Lz4 => Inner::Lz4(Box::new(Lz4::new(input))),
+            Codec::Zstd => Inner::Zstd(Box::new(zstd(input).map_err(|_| CodecError::Failed { codec })?)),
+        };
+        Ok(Self { codec, inner, input: input.len() as u64, output: 0, ceiling, failed: None })
+    }
+
+    /// Bytes given out so far.
+    #[must_use]
+    pub fn output(&self) -> u64 {
+        self.output
+    }
+
+    fn read_checked(&mut self, buffer: &mut [u8]) -> Result<usize, CodecError> {
+        let room = self.ceiling - self.output;
+        if room == 0 {
+            // At the ceiling only the end may follow.
+            return match self.read_inner(&mut [0])? {
+                0 => Ok(0),
+                _ => Err(CodecError::TooLarge { ceiling: self.ceiling }),
+            };
+        }
+        let wanted = buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let count = self.read_inner(&mut buffer[..wanted])?;
+        self.output += count as u64;
+        if self.output > RATIO_CHECK_FROM && self.output / RATIO_MAX > self.input {
+            return Err(CodecError::Disproportionate { input: self.input, output: self.output });
+        }
+        Ok(count)
+    }
+
+    fn read_inner(&mut self, buffer: &mut [u8]) -> Result<usize, CodecError> {
+        let outcome = match &mut self.inner {
+            Inner::Plain(input) => input.read(buffer),
+            Inner::Gzip(decoder) => decoder.read(buffer),
+            Inner::Snappy(decoder) => decoder.read(buffer),
+            Inner::Lz4(decoder) => decoder.read(buffer),
+            Inner::Zstd(decoder) => decoder.read(buffer),
+        };
+        outcome.map_err(|error| CodecError::of(&error).unwrap_or(CodecError::Corrupt { codec: self.codec }))
+    }
+}
+
+impl Read for Decoder<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.failed {
+            return Err(error.into());
+        }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.read_checked(buffer).map_err(|error| {
+            self.failed = Some(error);
+            error.into()
+        })
+    }
+}
+
+impl fmt::Debug for Decoder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { codec, input, output, ceiling, .. } = self;
+        write!(f, "Decoder({codec}, {input} bytes in, {output} of at most {ceiling} out)")
+    }
+}
+
+fn zstd(input: &[u8]) -> io::Result<zstd::stream::read::Decoder<'static, &[u8]>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    Ok(decoder)
+}
+
+/// One LZ4 frame; like Kafka's reader, this ignores what follows it.
+struct Lz4<'a> {
+    frame: FrameDecoder<Starving<'a>>,
+    finished: bool,
+}
+
+impl<'a> Lz4<'a> {
+    fn new(input: &'a [u8]) -> Self {
+        Self { frame: FrameDecoder::new(Starving { input, starved: false }), finished: false }
+    }
+}
+
+impl Read for Lz4<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.finished {
+            return Ok(0);
+        }
+        let count = self.frame.read(buffer)?;
+        if count == 0 {
+            self.finished = true;
+            // The library takes the end of the input between two blocks for the end of the frame.
+            if self.frame.get_ref().starved {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// Input that remembers whether more was asked of it than it had.
+struct Starving<'a> {
+    input: &'a [u8],
+    starved: bool,
+}
+
+impl Read for Starving<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.starved |= self.input.is_empty() && !buffer.is_empty();
+        self.input.read(buffer)
+    }
+}
