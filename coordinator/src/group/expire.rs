@@ -86,12 +86,14 @@ fn expire_offsets(
     let live = soft.live(id);
     let since = expires_since(group, live);
     let retention = soft.config().offsets_retention;
-    let mut is_bare = true;
+    let mut is_bare = group.staged.is_empty();
     for (topic, partitions) in group.offsets() {
         let is_kept = !may_expire(live, topic);
         for (partition, committed) in partitions {
-            let is_expired =
-                !is_kept && since.is_some_and(|since| has_expired(committed, since, now.wall, retention));
+            let is_staged = group.is_staged(topic, *partition);
+            let is_expired = !is_staged
+                && !is_kept
+                && since.is_some_and(|since| has_expired(committed, since, now.wall, retention));
             if !is_expired {
                 is_bare = false;
                 continue;

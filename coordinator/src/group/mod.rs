@@ -72,6 +72,7 @@ mod rebalance;
 mod record;
 mod reply;
 mod soft;
+mod staged;
 mod subscription;
 mod sync;
 mod timeout;

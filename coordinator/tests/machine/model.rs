@@ -1,17 +1,19 @@
-//! Members that act at random, lose answers, crash and come back; a coordinator that forgets all but its log
-//! now and then. After every step the laws hold; when all behave at last, the group comes to rest.
+//! Members that act at random, lose answers, crash and come back; a coordinator whose log commits with a delay
+//! and that forgets now and then all but what was committed. After every step the laws hold for what members
+//! were told; when all behave at last, the groups come to rest.
 
 use crate::world::{Step, World};
-use base::{EndOffset, PartitionIndex, Rng, Span, TopicId};
+use base::{EndOffset, PartitionIndex, ProducerEpoch, ProducerId, Rng, Span, TopicId};
 use bytes::Bytes;
 use ottla_coordinator::Token;
 use ottla_coordinator::group::{
     Command, CommitOffsets, CommitPartition, CommitTopic, Generation, GroupConfig, GroupId, GroupState,
     Heartbeat, HeartbeatError, InstanceId, JoinError, JoinGroup, JoinRefused, Joined, Label, LeaveGroup,
-    Leaver, MemberId, OffsetKey, Protocol, ProtocolName, ProtocolType, Record, Reply, SyncError, SyncGroup,
-    Synced, TopicName,
+    Leaver, MemberId, OffsetKey, Producer, Protocol, ProtocolName, ProtocolType, Record, Reply, SyncError,
+    SyncGroup, Synced, TopicName,
 };
 use std::collections::BTreeMap;
+use wire::record::{EndTxn, EndTxnMarker};
 
 const GROUPS: [&str; 2] = ["g", "h"];
 
@@ -29,7 +31,13 @@ struct Model {
     world: World,
     clients: Vec<Client>,
     laws: Laws,
+    /// Decided and not committed: records and replies wait, and a crash takes them.
+    uncommitted: Vec<Step>,
+    /// How much of the log is committed.
+    committed: usize,
     next_offset: i64,
+    /// Nothing is lost any more.
+    is_calm: bool,
 }
 
 /// A member of one group, as a client library would drive it.
@@ -40,6 +48,8 @@ struct Client {
     generation: Generation,
     topics: u64,
     doing: Doing,
+    /// The heartbeat under way.
+    beat: Option<Token>,
 }
 
 /// What a client is about.
@@ -61,7 +71,17 @@ impl Model {
             ..GroupConfig::default()
         };
         let clients = (0..rng.between(1, 6)).map(|at| Client::new(at, &mut rng)).collect();
-        Self { world: World::new(config), rng, clients, laws: Laws::default(), next_offset: 0 }
+        let (laws, uncommitted) = (Laws::default(), Vec::new());
+        Self {
+            world: World::new(config),
+            rng,
+            clients,
+            laws,
+            uncommitted,
+            committed: 0,
+            next_offset: 0,
+            is_calm: false,
+        }
     }
 
     fn act(&mut self) {
@@ -69,7 +89,9 @@ impl Model {
             0 => self.crash(),
             1 => self.expire(),
             2 => self.delete(),
+            10 => self.end_transaction(),
             3..=9 => self.pass(),
+            11..=15 => self.commit_log(),
             _ => {
                 let at = self.rng.index(self.clients.len());
                 self.client_acts(at);
@@ -80,7 +102,8 @@ impl Model {
     // --- the coordinator's side ---
 
     fn crash(&mut self) {
-        self.world.crash();
+        self.world.crash_back_to(self.committed);
+        self.uncommitted.clear();
         // What was not written may be decided anew, otherwise.
         self.laws.told.clear();
     }
@@ -94,6 +117,18 @@ impl Model {
         let token = self.world.token();
         let group = GroupId::from(GROUPS[self.rng.index(2)]);
         self.step(Command::Delete(token, vec![group]));
+    }
+
+    fn end_transaction(&mut self) {
+        let token = self.world.token();
+        let producer = self.producer();
+        let end = if self.rng.chance(2, 3) { EndTxn::Commit } else { EndTxn::Abort };
+        self.step(Command::EndTransaction(token, producer, EndTxnMarker { end, coordinator_epoch: 0 }));
+    }
+
+    fn producer(&mut self) -> Producer {
+        let id = i64::try_from(self.rng.below(3)).unwrap();
+        Producer { id: ProducerId(id), epoch: ProducerEpoch(0) }
     }
 
     fn pass(&mut self) {
@@ -110,12 +145,23 @@ impl Model {
     }
 
     fn take(&mut self, step: Step) {
-        step.records.iter().for_each(|record| self.laws.record(record));
-        for (token, reply) in step.replies {
-            self.laws.reply(token, &reply);
-            // One answer in eight never arrives.
-            if !self.rng.chance(1, 8) {
-                self.deliver(token, reply);
+        self.uncommitted.push(step);
+        if self.is_calm || self.rng.chance(2, 3) {
+            self.commit_log();
+        }
+    }
+
+    /// What was decided becomes true, and is told.
+    fn commit_log(&mut self) {
+        self.committed = self.world.log.len();
+        for step in core::mem::take(&mut self.uncommitted) {
+            step.records.iter().for_each(|record| self.laws.record(record));
+            for (token, reply) in step.replies {
+                self.laws.reply(token, &reply);
+                // One answer in eight never arrives.
+                if self.is_calm || !self.rng.chance(1, 8) {
+                    self.deliver(token, reply);
+                }
             }
         }
         self.laws.check_offsets(&self.world);
@@ -193,10 +239,8 @@ impl Model {
             instance: client.instance.clone(),
             generation: client.generation,
         };
-        let step = self.world.step(Command::Heartbeat(token, request));
-        if let Some((_, Reply::Heartbeat(Err(error)))) = step.replies.first() {
-            self.clients[at].heartbeat_failed(*error);
-        }
+        self.clients[at].beat = Some(token);
+        self.step(Command::Heartbeat(token, request));
     }
 
     fn commit(&mut self, at: usize) {
@@ -219,7 +263,12 @@ impl Model {
             retention: None,
             topics: vec![CommitTopic { name: topic, id: TopicId::ZERO, partitions: vec![entry] }],
         };
-        self.step(Command::CommitOffsets(token, request));
+        if self.rng.chance(1, 3) {
+            let producer = self.producer();
+            self.step(Command::StageOffsets(token, producer, request));
+        } else {
+            self.step(Command::CommitOffsets(token, request));
+        }
     }
 
     fn leave(&mut self, at: usize) {
@@ -237,6 +286,7 @@ impl Model {
         match (client, reply) {
             (Some(client), Reply::Join(result)) => client.join_answered(result),
             (Some(client), Reply::Sync(result)) => client.sync_answered(result),
+            (Some(client), Reply::Heartbeat(Err(error))) => client.heartbeat_failed(error),
             (Some(_) | None, _) => {}
         }
     }
@@ -246,17 +296,18 @@ impl Model {
     /// From here on nobody dies and nothing is lost: within a few minutes each group is stable with all of
     /// its clients, as far as it has room, and each knows its assignment.
     fn settle(&mut self) {
+        self.is_calm = true;
         for _ in 0..600 {
             for step in self.world.pass(Span::from_secs(1)) {
-                self.take_all(step);
+                self.take(step);
             }
             for at in 0..self.clients.len() {
                 self.behave(at);
             }
         }
+        self.commit_log();
         self.check_at_rest();
-        let step = self.world.step(Command::Resign);
-        self.take_all(step);
+        self.world.step(Command::Resign);
         assert!(self.world.waiting.is_empty(), "never answered: {:?}", self.world.waiting);
     }
 
@@ -273,14 +324,6 @@ impl Model {
                 self.sync(at, members);
             }
             Doing::Working => self.heartbeat(at),
-        }
-    }
-
-    fn take_all(&mut self, step: Step) {
-        step.records.iter().for_each(|record| self.laws.record(record));
-        for (token, reply) in step.replies {
-            self.laws.reply(token, &reply);
-            self.deliver(token, reply);
         }
     }
 
@@ -315,6 +358,7 @@ impl Client {
             generation: Generation::NONE,
             topics: 0,
             doing: Doing::Nothing,
+            beat: None,
         }
     }
 
@@ -331,7 +375,8 @@ impl Client {
     }
 
     fn waits_for(&self, token: Token) -> bool {
-        matches!(self.doing, Doing::Joining(own) | Doing::Syncing(own) if own == token)
+        let is_request = matches!(self.doing, Doing::Joining(own) | Doing::Syncing(own) if own == token);
+        is_request || (matches!(self.doing, Doing::Working) && self.beat == Some(token))
     }
 
     fn join_request(&self, random: [u8; 16]) -> JoinGroup {
@@ -396,6 +441,8 @@ struct Laws {
     told: BTreeMap<GroupId, (Generation, Option<String>)>,
     /// Acknowledged and not forgotten on request.
     committed: BTreeMap<OffsetKey, EndOffset>,
+    /// Written by transactions that have not ended. Offsets count up, so the larger was written later.
+    staged: BTreeMap<(ProducerId, OffsetKey), EndOffset>,
     /// The newest written generation of each group.
     written: BTreeMap<GroupId, Generation>,
     /// What each written generation assigned to each member.
@@ -433,6 +480,17 @@ impl Laws {
             }
             Record::OffsetCommit { key, value: None } => {
                 self.committed.remove(key);
+                self.staged.retain(|(_, staged), _| staged != key);
+            }
+            Record::StagedOffset { producer, key, value } => {
+                self.staged.insert((producer.id, key.clone()), value.offset);
+            }
+            Record::TransactionEnd { producer, marker } => {
+                let ended = self.staged.extract_if(.., |(id, _), _| *id == producer.id);
+                for ((_, key), offset) in ended.filter(|_| marker.end == EndTxn::Commit) {
+                    let newest = self.committed.entry(key).or_insert(offset);
+                    *newest = offset.max(*newest);
+                }
             }
         }
     }

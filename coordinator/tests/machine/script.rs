@@ -10,18 +10,19 @@
 
 use crate::show::{self, Names, span};
 use crate::world::{Step, World};
-use base::{EndOffset, LeaderEpoch, PartitionIndex, Span, TopicId, Uuid};
+use base::{EndOffset, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, Span, TopicId, Uuid};
 use bytes::Bytes;
 use ottla_coordinator::Token;
 use ottla_coordinator::group::{
     Command, CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, DeletedTopic, FetchOffsets,
     FetchTopic, Generation, GroupConfig, GroupId, Heartbeat, InstanceId, JoinError, JoinGroup, JoinRefused,
-    Label, LeaveGroup, Leaver, ListGroups, MemberId, Protocol, ProtocolName, ProtocolType, Reply, SyncGroup,
-    TopicName,
+    Label, LeaveGroup, Leaver, ListGroups, MemberId, Producer, Protocol, ProtocolName, ProtocolType, Reply,
+    SyncGroup, TopicName,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use wire::record::{EndTxn, EndTxnMarker};
 
 /// Runs every `*.txt` of a folder.
 pub(crate) fn run_folder(folder: &Path) {
@@ -208,6 +209,7 @@ impl Runner {
             | Reply::Heartbeat(_)
             | Reply::Leave(_)
             | Reply::CommitOffsets(_)
+            | Reply::TransactionEnded
             | Reply::FetchOffsets(_)
             | Reply::List(_)
             | Reply::Describe(_)
@@ -232,6 +234,8 @@ impl Runner {
             "heartbeat" => Command::Heartbeat(token, self.heartbeat(line)),
             "leave" => Command::Leave(token, self.leave(line)),
             "commit" => Command::CommitOffsets(token, self.commit(line)),
+            "stage" => Command::StageOffsets(token, producer(line), self.commit(line)),
+            "end" => Command::EndTransaction(token, producer(line), marker(line)),
             "fetch" => Command::FetchOffsets(token, fetch(line)),
             "list" => Command::List(
                 token,
@@ -446,7 +450,17 @@ fn fetch(line: &Line<'_>) -> FetchOffsets {
             })
             .collect()
     });
-    FetchOffsets { group: group(line), topics, is_stable_required: true }
+    FetchOffsets { group: group(line), topics, is_stable_required: line.get("stable") != Some("no") }
+}
+
+fn producer(line: &Line<'_>) -> Producer {
+    let id = line.get("producer").unwrap().parse().unwrap();
+    Producer { id: ProducerId(id), epoch: ProducerEpoch(0) }
+}
+
+fn marker(line: &Line<'_>) -> EndTxnMarker {
+    let end = if line.get("outcome") == Some("commit") { EndTxn::Commit } else { EndTxn::Abort };
+    EndTxnMarker { end, coordinator_epoch: 0 }
 }
 
 fn forget(line: &Line<'_>) -> DeleteOffsets {

@@ -62,6 +62,12 @@ impl Names {
                 let value = value.as_ref().map_or("tombstone".into(), committed);
                 format!("record offset={} {value}", offset_key(key))
             }
+            Record::StagedOffset { producer, key, value } => {
+                format!("record offset={} {} producer={}", offset_key(key), committed(value), producer.id)
+            }
+            Record::TransactionEnd { producer, marker } => {
+                format!("record {:?} producer={}", marker.end, producer.id)
+            }
         }
     }
 
@@ -132,6 +138,7 @@ impl Names {
             Reply::Leave(Ok(left)) => format!("left=[{}]", join(left.iter().map(|left| self.left(left)))),
             Reply::Leave(Err(error)) => code(error),
             Reply::CommitOffsets(topics) => outcomes(topics),
+            Reply::TransactionEnded => "ok".into(),
             Reply::FetchOffsets(topics) => fetched(topics),
             Reply::List(groups) => {
                 let groups = groups.iter().map(|listed| {
