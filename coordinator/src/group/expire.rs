@@ -150,3 +150,34 @@ fn has_expired(committed: &CommittedOffset, since: Since, now: Timestamp, retent
     };
     from.0 >= 0 && now >= from.plus(retention)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::ids::Label;
+    use base::{EndOffset, TopicId};
+
+    fn committed_at(millis: i64) -> CommittedOffset {
+        CommittedOffset {
+            offset: EndOffset(1),
+            leader_epoch: None,
+            metadata: Label::from(""),
+            commit_timestamp: Timestamp(millis),
+            expire_timestamp: None,
+            topic_id: TopicId::ZERO,
+        }
+    }
+
+    /// Old logs hold commits and groups without a time.
+    #[test]
+    fn what_has_no_age_does_not_expire() {
+        let (now, retention) = (Timestamp(10_000), Span::from_millis(1_000));
+        let unknown = committed_at(-1);
+        for since in [Since::Commit, Since::Empty(None), Since::Empty(Some(Timestamp::NONE))] {
+            assert!(!has_expired(&unknown, since, now, retention));
+        }
+        assert!(has_expired(&unknown, Since::Empty(Some(Timestamp(9_000))), now, retention));
+        assert!(has_expired(&committed_at(9_000), Since::Empty(None), now, retention));
+        assert!(!has_expired(&committed_at(9_001), Since::Empty(None), now, retention));
+    }
+}
