@@ -3,7 +3,7 @@
 //! The rule is KIP-211's: offsets of a group expire after it has been empty for `offsets.retention.minutes`;
 //! in a stable consumer group those expire that no member subscribes to; standalone commits expire by their
 //! own age; and a commit that chose its own expiry (versions up to 4) is held to it. A group in the middle of
-//! a rebalance loses nothing, and neither does an offset whose age is not known.
+//! a rebalance or of a transaction loses nothing, and neither does an offset whose age is not known (D2).
 //!
 //! Wall-clock time decides, so the shell does not ask while that clock is in doubt.
 
@@ -126,8 +126,10 @@ fn expires_since(group: &HardGroup, live: Option<&LiveGroup>) -> Option<Since> {
         None => saved.is_some_and(|metadata| metadata.protocol_type.is_some()),
     };
     let is_readable = live.is_some_and(|live| live.is_consumer() && live.subscribed.is_some());
+    if planted!(D2) {
+        return Some(Since::Commit);
+    }
     match state {
-        _ if planted!(D2) => Some(Since::Commit),
         GroupState::Empty if is_typed => {
             Some(Since::Empty(saved.and_then(|metadata| metadata.state_timestamp)))
         }

@@ -15,7 +15,7 @@ use base::{hit, planted};
 impl Turn<'_> {
     /// `is_written` says whether the log has metadata of this group yet.
     pub(super) fn join(&mut self, token: Token, request: JoinGroup, is_written: bool) {
-        if !self.has_room_for(request.member.as_ref()) {
+        if !self.has_room_for(&request) {
             hit!(group_full);
             if let Some(member) = &request.member {
                 self.remove_member(member);
@@ -41,9 +41,11 @@ impl Turn<'_> {
     }
 
     /// While members gather, those who wait are counted and not those who are known: a group above a lowered
-    /// limit so loses the last to come back.
-    fn has_room_for(&self, member: Option<&MemberId>) -> bool {
-        let known = member.and_then(|id| self.live.roster.get(id));
+    /// limit so loses the last to come back. A static member that was restarted takes its own place.
+    fn has_room_for(&self, request: &JoinGroup) -> bool {
+        let roster = &self.live.roster;
+        let holder = request.instance.as_ref().and_then(|name| roster.of_instance(name));
+        let known = request.member.as_ref().or(holder).and_then(|id| roster.get(id));
         let max = self.config.size_max;
         match self.live.phase {
             Phase::Empty => true,

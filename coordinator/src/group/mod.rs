@@ -48,6 +48,7 @@
 //! - A request that its sender has repeated is answered (`REBALANCE_IN_PROGRESS`), not forgotten.
 //! - The static member whose id changes keeps its place among those who still owe a sync; Kafka would end the
 //!   generation for the sake of the old id.
+//! - A static member that comes back without its id finds its place in a full group.
 //! - A group is not forgotten for its age while an id was given out for it.
 //! - Ties (who leads, which protocol wins) go to the first by name, so that they are reproducible.
 

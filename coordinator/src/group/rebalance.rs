@@ -10,6 +10,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use base::{Span, hit};
 
+/// How long a rebalance that nobody joined waits for the next look at least.
+const REJOIN_WAIT_MIN: Span = Span::from_secs(1);
+
 impl Turn<'_> {
     /// Starts a rebalance, or ends the one under way if this was the last member it waited for.
     pub(super) fn rebalance_or_complete(&mut self, reason: Reason) {
@@ -94,7 +97,8 @@ impl Turn<'_> {
             self.begin_generation();
         } else {
             hit!(nobody_rejoined);
-            self.wait_for_joins(self.live.roster.rebalance_timeout(), None);
+            // Members choose their timeout; with none they would have us look without end.
+            self.wait_for_joins(self.live.roster.rebalance_timeout().max(REJOIN_WAIT_MIN), None);
         }
     }
 

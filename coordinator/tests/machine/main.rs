@@ -1,6 +1,7 @@
 //! Tests of the group machine from outside: scripts, a random model, stored bytes.
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect shall panic")]
 
+mod hostile;
 mod model;
 mod script;
 mod show;
@@ -71,4 +72,10 @@ fn random_members() {
         println!("SEED={seed}");
         model::run(seed, 300);
     }
+}
+
+/// Whatever a log says, the machine lives with it.
+#[test]
+fn a_log_of_any_content_is_lived_with() {
+    (0..400).for_each(hostile::run);
 }
