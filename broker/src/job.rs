@@ -73,6 +73,8 @@ pub enum JobDone {
         number: u64,
         /// Whether it is durable.
         outcome: Result<(), StoreError>,
+        /// The write itself, if the disk was too full for it: to be tried again.
+        again: Option<Persist>,
     },
     /// Of [`Job::SnapshotMetadata`].
     Snapshotted {
@@ -99,7 +101,10 @@ impl Job {
         match self {
             Self::Flush => JobDone::Flushed(shared.flusher.run()),
             Self::PersistRaft { store, persist } => {
-                JobDone::RaftPersisted { number: persist.number, outcome: store.persist(persist) }
+                let outcome = store.persist(&persist);
+                let full = outcome.as_ref().is_err_and(StoreError::is_no_space);
+                let number = persist.number;
+                JobDone::RaftPersisted { number, outcome, again: full.then_some(persist) }
             }
             Self::SnapshotMetadata { store, image } => {
                 JobDone::Snapshotted { index: image.index, outcome: store.snapshot(&image) }

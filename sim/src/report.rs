@@ -36,7 +36,7 @@ pub struct Report {
     pub read: usize,
     /// Acknowledged records of `replicated` topics that power failures took: allowed, and expected.
     pub lost_volatile: usize,
-    /// True from an injected disk error to the next restart.
+    /// True once a disk error was injected: the node may end itself, or refuse to start, until it is over.
     pub(crate) disk_faulted: bool,
 }
 
