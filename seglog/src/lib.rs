@@ -5,13 +5,26 @@
 //! handed out as job values that somebody else runs.
 #![forbid(unsafe_code)]
 
+pub mod dir;
 pub mod disk;
 pub mod durable;
 mod epochs;
+mod index;
+mod log;
 mod names;
 pub mod producer;
+mod scan;
+mod segment;
 pub mod text;
 
 pub use epochs::{EpochCache, EpochEnd};
+pub use index::TimePoint;
+pub use log::{
+    AppendError, Appended, CheckpointDone, CheckpointJob, DeleteJob, Log, LogConfig, LogDamage, OpenLogError,
+    OpenReport, Origin, ReadError, ReadSlice, RecordCodec, RemoveJob, TimeHit, Truncation,
+};
 pub use names::PartitionName;
+pub use scan::Damage;
 pub use text::EpochStart;
+mod gone;
+pub use gone::remove_partition;

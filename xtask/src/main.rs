@@ -3,12 +3,15 @@
 //! Every chore runs the same on a developer's machine and in CI; nothing is done by CI alone.
 
 mod codegen;
+mod fuzz;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask CHORE
 
-  codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale";
+  codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale
+  fuzz [TARGET] [SECONDS]
+                      fuzz one target or all, each for so long (fuzz/README.md)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -16,6 +19,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

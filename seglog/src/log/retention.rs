@@ -1,0 +1,236 @@
+//! Deleting from the front: by age, by size, by request.
+//!
+//! One predicate decides for all tiers (rule F7). The log's new start is durable before a file goes (B15).
+
+use super::open::remove_segment;
+use super::{AppendError, Log, ReadError};
+use crate::dir::{LogDir, PartitionKey};
+use crate::disk::{DiskError, DiskErrorKind};
+use crate::durable::remove_if_there;
+use crate::names::{FileKind, Stage};
+use crate::scan::ScanError;
+use crate::segment::{Segment, path};
+use base::{EndOffset, Now, Span, Timestamp, hit, planted};
+use std::sync::Arc;
+
+/// How far beyond a file's last change a record's timestamp is believed.
+const FUTURE_MAX: Span = Span::from_secs(3600);
+
+/// Moves the start of a log durably and renames the files in front of it.
+#[derive(Debug)]
+pub struct DeleteJob {
+    dir: Arc<LogDir>,
+    path: Arc<str>,
+    key: PartitionKey,
+    start: EndOffset,
+    bases: Vec<i64>,
+    snapshots: Vec<i64>,
+}
+
+/// Removes renamed files, after `file.delete.delay.ms` or at once: open handles go on reading.
+#[derive(Debug)]
+pub struct RemoveJob {
+    dir: Arc<LogDir>,
+    paths: Vec<String>,
+}
+
+/// What the predicate looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// First offset after the segment.
+    pub(super) end: i64,
+    pub(super) bytes: u64,
+    /// When its youngest record was written, as far as that can be believed.
+    pub(super) youngest: Timestamp,
+    pub(super) is_active: bool,
+}
+
+/// The limits in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) time: Option<Span>,
+    pub(super) bytes: Option<u64>,
+    pub(super) start: i64,
+    pub(super) high_watermark: i64,
+    pub(super) now: Timestamp,
+}
+
+/// The retention predicate: may this segment, the first of a log of `total` bytes, be deleted? Lower bounds
+/// only: data is kept at least as long and as much as the limits say.
+pub(super) fn may_delete(candidate: &Candidate, total: u64, limits: &Limits) -> bool {
+    if candidate.end > limits.high_watermark || (candidate.is_active && candidate.bytes == 0) {
+        return false;
+    }
+    let before_start = !candidate.is_active && candidate.end <= limits.start;
+    let too_old = limits.time.is_some_and(|limit| limits.now.since(candidate.youngest) > limit);
+    let too_much = limits.bytes.is_some_and(|limit| total.saturating_sub(candidate.bytes) >= limit);
+    before_start || too_old || too_much
+}
+
+/// When a segment's youngest record was written. A timestamp from the future (rule F6) or none at all is
+/// replaced by the time at which the file last changed.
+pub(super) fn believable(latest: i64, modified: Timestamp) -> Timestamp {
+    let bogus = latest < 0 || Timestamp(latest) > modified.plus(FUTURE_MAX);
+    if bogus { modified } else { Timestamp(latest) }
+}
+
+impl Log {
+    /// Decides what has to go by now, moves the start in memory and returns the job that does it on disk.
+    /// `None` if everything may stay. Nothing at or after `high_watermark` is touched.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn plan_retention(
+        &mut self,
+        high_watermark: EndOffset,
+        now: Now,
+    ) -> Result<Option<DeleteJob>, ReadError> {
+        let limits = Limits {
+            time: self.config.retention_time.filter(|_| self.config.deletes),
+            bytes: self.config.retention_bytes.filter(|_| self.config.deletes),
+            start: self.start.0,
+            high_watermark: high_watermark.min(self.end).0,
+            now: now.wall,
+        };
+        let mut total = if limits.bytes.is_some() { self.size()? } else { 0 };
+        let mut start = self.start.0;
+        let mut base = self.first_base();
+        loop {
+            let candidate = self.candidate(base).map_err(|error| ReadError::scan(base, error))?;
+            if !may_delete(&candidate, total, &limits) {
+                break;
+            }
+            total = total.saturating_sub(candidate.bytes);
+            start = start.max(candidate.end);
+            if candidate.is_active {
+                // Without a new segment to go on with, this one stays until the next time.
+                if let Err(AppendError::NoSpace) = self.roll(now) {
+                    start = start.min(base);
+                }
+                break;
+            }
+            base = candidate.end;
+        }
+        Ok(self.delete_before(start))
+    }
+
+    /// Moves the start by request (DeleteRecords), at most to `high_watermark`; the job makes it durable, and
+    /// only after it may the request be answered. `None` if the start is there already.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] beyond the high watermark.
+    pub fn delete_records(
+        &mut self,
+        start: EndOffset,
+        high_watermark: EndOffset,
+    ) -> Result<Option<DeleteJob>, ReadError> {
+        if start > high_watermark.min(self.end) {
+            return Err(ReadError::OutOfRange { start: self.start, end: high_watermark });
+        }
+        let first = self.first_base();
+        let job = (start > self.start).then(|| self.delete_before(start.0)).flatten();
+        debug_assert!(self.first_base() >= first, "a log is only ever deleted from the front");
+        Ok(job)
+    }
+
+    fn delete_before(&mut self, start: i64) -> Option<DeleteJob> {
+        let start = EndOffset(start).max(self.start);
+        let mut bases = Vec::new();
+        while let Some(first) = self.closed.first_key_value().map(|(base, _)| *base) {
+            if self.next_base(first).is_none_or(|next| next > start.0) {
+                break;
+            }
+            self.closed.remove(&first);
+            bases.push(first);
+        }
+        if bases.is_empty() && start == self.start {
+            return None;
+        }
+        hit!(log_start_moved);
+        self.set_bounds(start, self.end);
+        self.epochs.truncate_start(start);
+        self.flush.note_deleted(self.first_base());
+        Some(DeleteJob {
+            dir: Arc::clone(&self.dir),
+            path: Arc::clone(&self.path),
+            key: self.key,
+            start,
+            snapshots: self.take_snapshots_before(self.first_base()),
+            bases,
+        })
+    }
+
+    /// Snapshots that belong to deleted segments. The newest stays in any case: producers outlive their data
+    /// (rule C11).
+    fn take_snapshots_before(&mut self, base: i64) -> Vec<i64> {
+        let newest = self.snapshots.last().copied().unwrap_or(i64::MIN);
+        let gone: Vec<i64> = self.snapshots.range(..base.min(newest)).copied().collect();
+        self.snapshots = self.snapshots.split_off(&base.min(newest));
+        gone
+    }
+
+    fn candidate(&mut self, base: i64) -> Result<Candidate, ScanError> {
+        let is_active = base == self.active.base;
+        let end = self.next_base(base).unwrap_or(self.end.0);
+        if !is_active && !self.segment(base)?.latest_is_true()? {
+            self.rebuild_index(base)?;
+        }
+        let segment: &Segment = self.segment(base)?;
+        let youngest = believable(segment.latest.timestamp, segment.file.modified()?);
+        Ok(Candidate { end, bytes: segment.size, youngest, is_active })
+    }
+}
+
+impl DeleteJob {
+    /// The log's start, durable once the job has run.
+    #[must_use]
+    pub const fn start(&self) -> EndOffset {
+        self.start
+    }
+
+    /// Moves the start durably, then takes the files away from the log by renaming them. Waits for the device.
+    ///
+    /// # Errors
+    /// As the disk. What was not renamed is dropped when the log is next opened.
+    pub fn run(self) -> Result<RemoveJob, DiskError> {
+        if planted!(B15) {
+            self.rename_files()?;
+        }
+        self.dir.set_start(self.key, self.start)?;
+        let mut paths = self.rename_files()?;
+        let snapshot = |offset: &i64| path(&self.path, *offset, FileKind::Snapshot, Stage::Live);
+        paths.extend(self.snapshots.iter().map(snapshot));
+        Ok(RemoveJob { dir: self.dir, paths })
+    }
+
+    fn rename_files(&self) -> Result<Vec<String>, DiskError> {
+        let disk = self.dir.disk();
+        let mut renamed = Vec::new();
+        for base in &self.bases {
+            for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
+                let target = path(&self.path, *base, kind, Stage::Deleted);
+                match disk.rename(&path(&self.path, *base, kind, Stage::Live), &target) {
+                    Ok(()) => renamed.push(target),
+                    Err(error) if error.kind == DiskErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(renamed)
+    }
+}
+
+impl RemoveJob {
+    /// Removes the files.
+    ///
+    /// # Errors
+    /// As the disk. What stays is removed when the log is next opened.
+    pub fn run(&self) -> Result<(), DiskError> {
+        self.paths.iter().try_for_each(|path| remove_if_there(&**self.dir.disk(), path))
+    }
+}
+
+/// Removes the files of segments at once.
+pub(super) fn remove_segments(dir: &LogDir, path: &str, bases: &[i64]) -> Result<(), DiskError> {
+    bases.iter().rev().try_for_each(|base| remove_segment(&**dir.disk(), path, *base))
+}

@@ -1,0 +1,132 @@
+//! Cutting a log from the end, as a follower must, and starting it over.
+//!
+//! Every durable claim about the log is lowered before a byte goes (rule B8), and the log is durable again
+//! before it goes on.
+
+use super::retention::remove_segments;
+use super::{Log, OpenLogError};
+use crate::dir::FlushPoint;
+use crate::disk::{DiskError, OpenMode};
+use crate::durable::{sync_parent, write_small};
+use crate::index::SegmentIndex;
+use crate::names::{FileKind, LEADER_EPOCHS, Stage};
+use crate::scan::ScanError;
+use crate::segment::{Index, Segment, path};
+use crate::text;
+use base::{EndOffset, Now, hit};
+
+impl Log {
+    /// Drops the batches that end after `offset`; returns the log's new end, which is `offset` or, if that lies
+    /// within a batch, the batch's first offset. Waits for the device.
+    ///
+    /// # Errors
+    /// [`OpenLogError::Damaged`], `Fenced`, `Disk`. After an error the log must be opened anew.
+    pub fn truncate_to(&mut self, offset: EndOffset, now: Now) -> Result<EndOffset, OpenLogError> {
+        if offset >= self.end {
+            return Ok(self.end);
+        }
+        if offset <= self.start {
+            return self.start_over_at(offset, now);
+        }
+        let base = self.floor_base(offset.0);
+        let spot = self
+            .ask(base, |segment| segment.find(offset.0))
+            .map_err(|error| OpenLogError::scan(base, error))?;
+        let end = spot.map_or(offset, |spot| EndOffset(spot.base_offset).min(offset));
+        let position = spot.map(|spot| spot.position);
+        hit!(log_truncated);
+        self.checkpoint.invalidate();
+        let point = FlushPoint { end: end.min(self.flushed), ..self.point() };
+        let lowered = self.dir.points().lower(self.key, point);
+        let generation = self.dir.fence_on_error(lowered)?;
+        self.drop_segments_after(base)?;
+        self.reopen_active(base, position).map_err(|error| OpenLogError::scan(base, error))?;
+        self.epochs.truncate_end(end);
+        self.set_bounds(self.start.min(end), end);
+        self.finish_cut(generation, now)?;
+        Ok(end)
+    }
+
+    /// Drops everything and goes on at `offset`. Waits for the device.
+    ///
+    /// # Errors
+    /// As [`Log::truncate_to`].
+    pub fn start_over_at(&mut self, offset: EndOffset, now: Now) -> Result<EndOffset, OpenLogError> {
+        hit!(log_started_over);
+        self.checkpoint.invalidate();
+        let point = FlushPoint { end: offset, start: offset, no_producers: true };
+        let lowered = self.dir.points().lower(self.key, point);
+        let generation = self.dir.fence_on_error(lowered)?;
+        let mut bases = self.closed_bases();
+        bases.push(self.active.base);
+        self.closed.clear();
+        let removed = remove_segments(&self.dir, &self.path, &bases);
+        self.dir.fence_on_error(removed)?;
+        let created = Segment::create(&**self.dir.disk(), &self.path, offset.0);
+        self.active = self.dir.fence_on_error(created)?;
+        for snapshot in std::mem::take(&mut self.snapshots) {
+            self.remove_snapshot(snapshot)?;
+        }
+        self.epochs.clear();
+        self.flushed = offset;
+        (self.start, self.end) = (offset, offset);
+        self.finish_cut(generation, now)?;
+        Ok(offset)
+    }
+
+    fn drop_segments_after(&mut self, base: i64) -> Result<(), OpenLogError> {
+        let mut gone: Vec<i64> = self.closed.range(base + 1..).map(|(base, _)| *base).collect();
+        if base != self.active.base {
+            gone.push(self.active.base);
+        }
+        let removed = remove_segments(&self.dir, &self.path, &gone);
+        self.dir.fence_on_error(removed)?;
+        self.closed.retain(|closed, _| *closed <= base);
+        Ok(())
+    }
+
+    /// Makes the segment at `base` the active one, cut at `position` if that is given.
+    fn reopen_active(&mut self, base: i64, position: Option<u64>) -> Result<(), ScanError> {
+        let interval = self.config.index_interval_bytes;
+        if base != self.active.base {
+            let path = path(&self.path, base, FileKind::Log, Stage::Live);
+            let file = self.dir.disk().open(&path, OpenMode::Write)?;
+            let size = file.length()?;
+            let closed = self.closed.remove(&base).flatten();
+            let index = closed.map_or(Index::Memory(SegmentIndex::default()), |segment| segment.index);
+            self.active = Segment::with_index(base, file, size, index);
+        }
+        let size = position.unwrap_or(self.active.size);
+        self.active.cut(size, interval)
+    }
+
+    /// Makes the cut durable and brings what is derived in line with it.
+    fn finish_cut(&mut self, generation: u64, now: Now) -> Result<(), OpenLogError> {
+        for snapshot in self.snapshots.split_off(&(self.end.0 + 1)) {
+            self.remove_snapshot(snapshot)?;
+        }
+        let synced = self.sync_cut();
+        self.dir.fence_on_error(synced)?;
+        self.flush.note_truncated(generation, self.active.base);
+        self.flush.note_epochs_written(self.epochs.changes());
+        self.flushed = self.end;
+        if self.producers.is_empty() {
+            return Ok(());
+        }
+        self.producers.clear();
+        let from = self.load_snapshot()?;
+        self.replay_producers(from.unwrap_or(i64::MIN), now).map_err(super::open::read_error)?;
+        Ok(())
+    }
+
+    fn sync_cut(&self) -> Result<(), DiskError> {
+        let disk = &**self.dir.disk();
+        for file in self.flush.rolled() {
+            file.sync_data()?;
+        }
+        self.active.file.sync_data()?;
+        let epochs = format!("{}/{LEADER_EPOCHS}", self.path);
+        write_small(disk, &epochs, text::encode_epochs(self.epochs.starts()).as_bytes())?;
+        sync_parent(disk, &epochs)
+    }
+}
