@@ -5,5 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod core;
+#[cfg(feature = "tokio")]
+mod shell;
 
+pub use crate::core::partitioner::{PartitionChoice, Partitioner};
+pub use crate::core::producer::{
+    Acks, Delivered, Header, ProduceError, ProducerRecord, ProducerSettings, SendError,
+};
+pub use crate::core::{Address, CallError, ClusterSettings};
+pub use codec::Codec;
+#[cfg(feature = "tokio")]
+pub use shell::*;
 pub use wire::{ErrorCode, Str};

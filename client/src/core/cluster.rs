@@ -278,6 +278,12 @@ impl Cluster {
         self.refresh.error()
     }
 
+    /// Makes a broker known that another answer named (a group's coordinator).
+    pub(crate) fn learn_broker(&mut self, id: i32, address: Address) {
+        let endpoint = super::BrokerEndpoint { id, address, rack: None };
+        self.metadata.brokers.entry(id).or_insert(endpoint);
+    }
+
     /// Closes everything; calls under way end as disconnected.
     pub fn close(&mut self) {
         self.links.close_all(&mut self.done);
