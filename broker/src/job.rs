@@ -19,9 +19,12 @@ use wire::ErrorCode;
 #[derive(Debug)]
 pub struct Trim {
     pub(crate) asked: Asked,
-    /// Per partition of the request: its replica and the new beginning (`None`: the high watermark).
-    pub(crate) trims: Vec<Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>>,
+    /// Per partition of the request.
+    pub(crate) trims: Vec<TrimPart>,
 }
+
+/// A replica and its new beginning (`None`: the high watermark), or why there is none.
+pub(crate) type TrimPart = Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>;
 
 /// What to do off the owner's thread.
 #[derive(Debug)]
@@ -110,7 +113,7 @@ impl Job {
                 JobDone::Snapshotted { index: image.index, outcome: store.snapshot(&image) }
             }
             Self::Trim(Trim { asked, trims }) => {
-                let trim = |trim: Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>| {
+                let trim = |trim: TrimPart| {
                     let (replica, to) = trim?;
                     replica.trim(to).map_err(ErrorCode::from)
                 };

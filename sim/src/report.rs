@@ -15,7 +15,16 @@ pub const FAULTS: &[&str] = &[
 ];
 
 /// The marks that a campaign must reach.
-pub const MARKS: &[&str] = &["fetch_session_evicted"];
+pub const MARKS: &[&str] = &[
+    "append_without_space",
+    "directory_fenced",
+    "duplicate_batch_found",
+    "epochs_rebuilt",
+    "fetch_out_of_range",
+    "metadata_waits_for_space",
+    "round_flushed_file_system",
+    "tail_cut",
+];
 
 /// Counts of one run, or of many.
 #[derive(Clone, Debug, Default)]

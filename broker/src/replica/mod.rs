@@ -14,7 +14,7 @@ use crate::effects::{Effects, Mail};
 use crate::job::Job;
 use accept::{Accepted, accept, too_large};
 use base::{
-    BrokerId, EndOffset, LastOffset, LeaderEpoch, Now, PartitionIndex, ProducerId, Span, Timestamp, TopicId,
+    BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId,
     hit, planted,
 };
 use cluster::config::{Durability, TimestampType, TopicConfig};
