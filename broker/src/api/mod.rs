@@ -315,3 +315,6 @@ pub(crate) fn find_replica<'a>(
 
 /// Kafka's "operations were not asked for".
 pub(crate) const NO_OPERATIONS: i32 = i32::MIN;
+
+#[cfg(test)]
+mod tests;
