@@ -189,7 +189,7 @@ impl Log {
 
     /// What planted bug A18 does: the log's end waits for an index.
     fn side_write_first(&mut self) -> Result<(), AppendError> {
-        for write in self.active.index_writes(&self.path) {
+        for write in self.active.index_writes(&self.path, false) {
             write.run(&**self.dir.disk())?;
         }
         Ok(())
