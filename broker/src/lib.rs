@@ -1,1 +1,30 @@
-//! See Cargo.toml for what belongs here.
+//! One node without threads: connections, the API table, partitions, the metadata and groups owners.
+//!
+//! [`boot`] opens a data directory and returns the owners; whoever drives them (the server's threads, the
+//! simulator's loop) feeds [`Input`]s and carries out [`Effects`]. Nothing here reads a clock, opens a socket,
+//! or starts a thread; files only through [`seglog::disk::Disk`].
+#![forbid(unsafe_code)]
+
+mod api;
+mod boot;
+mod effects;
+mod flusher;
+mod frame;
+mod groups;
+mod job;
+mod metadata;
+mod reactor;
+mod replica;
+mod scan;
+mod shared;
+mod view;
+
+pub use api::{Acl, Row, StateOwner, TABLE};
+pub use boot::{Boot, BootError, Booted, boot, close};
+pub use effects::{Asked, ConnId, Effects, Fragment, Input, Level, LogLine, Mail, Owner, Reply, Token};
+pub use groups::Groups;
+pub use job::{Job, JobDone};
+pub use metadata::Metadata;
+pub use reactor::{IN_FLIGHT_MAX, Reactor};
+pub use shared::{Counters, Shared};
+pub use view::{Node, View};

@@ -1,6 +1,6 @@
 //! Compression of a whole record set at once.
 
-use crate::{Codec, CodecError, snappy};
+use crate::{Codec, CodecError, Workspace, snappy};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
@@ -11,10 +11,7 @@ use std::io::Write as _;
 /// # Errors
 /// When the codec has no such level, or its compressor fails.
 pub fn compress(codec: Codec, level: Option<i32>, input: &[u8]) -> Result<Vec<u8>, CodecError> {
-    // Records usually shrink to less than half; growing once more costs little.
-    let mut output = Vec::with_capacity(input.len() / 2 + 64);
-    compress_into(codec, level, input, &mut output)?;
-    Ok(output)
+    Workspace::default().compress(codec, level, input)
 }
 
 /// Compresses `input` onto the end of `output`, so that a batch header can stand before it. After an error
@@ -23,6 +20,16 @@ pub fn compress(codec: Codec, level: Option<i32>, input: &[u8]) -> Result<Vec<u8
 /// # Errors
 /// As [`compress`].
 pub fn compress_into(
+    codec: Codec,
+    level: Option<i32>,
+    input: &[u8],
+    output: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    Workspace::default().compress_into(codec, level, input, output)
+}
+
+pub(crate) fn with(
+    workspace: &mut Workspace,
     codec: Codec,
     level: Option<i32>,
     input: &[u8],
@@ -39,7 +46,7 @@ pub fn compress_into(
         Codec::Gzip => gzip(level, input, output),
         Codec::Snappy => snappy::compress_into(input, output),
         Codec::Lz4 => lz4(input, output),
-        Codec::Zstd => zstd(level, input, output),
+        Codec::Zstd => zstd(workspace, level, input, output),
     }
     .map_err(|_| CodecError::Failed { codec })
 }
@@ -70,10 +77,10 @@ fn lz4(input: &[u8], output: &mut Vec<u8>) -> Outcome {
     Ok(())
 }
 
-fn zstd(level: Option<i32>, input: &[u8], output: &mut Vec<u8>) -> Outcome {
+fn zstd(workspace: &mut Workspace, level: Option<i32>, input: &[u8], output: &mut Vec<u8>) -> Outcome {
     let level = level.or(Codec::Zstd.default_level()).unwrap_or_default();
     // All at once, so that the compressor knows the size and takes tables and a window to match.
-    let compressed = zstd::bulk::compress(input, level)?;
+    let compressed = workspace.compressor(level)?.compress(input)?;
     output.extend_from_slice(&compressed);
     Ok(())
 }

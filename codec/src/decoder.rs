@@ -14,19 +14,23 @@ pub const RATIO_MAX: u64 = 500;
 
 /// The largest window of zstd that is read: what its highest level (22) uses, 128 MiB. The library reserves
 /// address space for it but touches only as much as is decompressed, which the ceiling bounds.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+pub(crate) const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// Decompresses `input` into one buffer of at most `ceiling` bytes.
 ///
 /// # Errors
 /// When the input is not what the codec writes, or gives more than `ceiling` bytes.
 pub fn decompress(codec: Codec, input: &[u8], ceiling: u64) -> Result<Vec<u8>, CodecError> {
-    let expected = usize::try_from(ceiling).unwrap_or(usize::MAX).min(input.len().saturating_mul(3));
-    let mut output = Vec::with_capacity(expected);
-    let mut decoder = Decoder::new(codec, input, ceiling)?;
+    read_all(Decoder::new(codec, input, ceiling)?, input.len())
+}
+
+/// Everything that `decoder` gives for `input` bytes.
+pub(crate) fn read_all(mut decoder: Decoder<'_>, input: usize) -> Result<Vec<u8>, CodecError> {
+    let ceiling = usize::try_from(decoder.ceiling).unwrap_or(usize::MAX);
+    let mut output = Vec::with_capacity(ceiling.min(input.saturating_mul(3)));
     match decoder.read_to_end(&mut output) {
         Ok(_) => Ok(output),
-        Err(error) => Err(CodecError::of(&error).unwrap_or(CodecError::Corrupt { codec })),
+        Err(error) => Err(CodecError::of(&error).unwrap_or(CodecError::Corrupt { codec: decoder.codec })),
     }
 }
 
@@ -45,7 +49,7 @@ enum Inner<'a> {
     Gzip(Box<MultiGzDecoder<&'a [u8]>>),
     Snappy(snappy::Reader<'a>),
     Lz4(Box<Lz4<'a>>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, &'a [u8]>>),
+    Zstd(Box<zstd::stream::read::Decoder<'a, &'a [u8]>>),
 }
 
 impl<'a> Decoder<'a> {
@@ -54,9 +58,6 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// When `input` is empty, which no codec writes.
     pub fn new(codec: Codec, input: &'a [u8], ceiling: u64) -> Result<Self, CodecError> {
-        if input.is_empty() && codec != Codec::None {
-            return Err(CodecError::Corrupt { codec });
-        }
         let inner = match codec {
             Codec::None => Inner::Plain(input),
             Codec::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(input))),
@@ -64,6 +65,22 @@ impl<'a> Decoder<'a> {
             Codec::Lz4 => Inner::Lz4(Box::new(Lz4::new(input))),
             Codec::Zstd => Inner::Zstd(Box::new(zstd(input).map_err(|_| CodecError::Failed { codec })?)),
         };
+        Self::begin(codec, inner, input, ceiling)
+    }
+
+    /// Decompresses with a decoder of zstd that someone keeps.
+    pub(crate) fn zstd(
+        decoder: zstd::stream::read::Decoder<'a, &'a [u8]>,
+        input: &[u8],
+        ceiling: u64,
+    ) -> Result<Self, CodecError> {
+        Self::begin(Codec::Zstd, Inner::Zstd(Box::new(decoder)), input, ceiling)
+    }
+
+    fn begin(codec: Codec, inner: Inner<'a>, input: &[u8], ceiling: u64) -> Result<Self, CodecError> {
+        if input.is_empty() && codec != Codec::None {
+            return Err(CodecError::Corrupt { codec });
+        }
         Ok(Self { codec, inner, input: input.len() as u64, output: 0, ceiling, failed: None })
     }
 

@@ -4,15 +4,17 @@
 //! that records can be walked without holding them all, and stops at a ceiling that the caller sets: input
 //! comes from the network, and a kilobyte of it can claim to be a gigabyte.
 //!
-//! Knows nothing of record batches; keeps no state between calls.
+//! Knows nothing of record batches; keeps no state between calls, though a [`Workspace`] may keep memory.
 #![forbid(unsafe_code)]
 
 mod compress;
 mod decoder;
 mod snappy;
+mod workspace;
 
 pub use compress::{compress, compress_into};
 pub use decoder::{Decoder, RATIO_CHECK_FROM, RATIO_MAX, decompress};
+pub use workspace::Workspace;
 
 use std::fmt;
 use std::io;

@@ -265,3 +265,34 @@ fn names_and_numbers_are_kafkas() {
     }
     assert_eq!((Codec::from_id(5), Codec::from_name("lzma")), (None, None));
 }
+
+/// Nothing of one call may show in the next, least of all after an error or another level.
+#[test]
+fn a_kept_workspace_gives_what_a_fresh_one_gives() {
+    let mut rng = Rng::new(5);
+    let mut kept = Workspace::default();
+    for round in 0..200 {
+        let codec = Codec::ALL[rng.index(5)];
+        let length = rng.index(20_000);
+        let input = sample(&mut rng, length);
+        let level = (codec == Codec::Zstd).then(|| [-5, 1, 3, 19][rng.index(4)]);
+        let compressed = kept.compress(codec, level, &input).unwrap();
+        assert_eq!(compressed, compress(codec, level, &input).unwrap(), "{codec} {round}");
+        match rng.below(3) {
+            0 => {
+                let cut = &compressed[..compressed.len() / 2];
+                assert_eq!(
+                    kept.decompress(codec, cut, PLENTY),
+                    decompress(codec, cut, PLENTY),
+                    "{codec} {round}"
+                );
+            }
+            1 => {
+                let mut decoder = kept.decoder(codec, &compressed, 7).unwrap();
+                let _ = decoder.read(&mut [0; 5]);
+            }
+            _ => {}
+        }
+        assert_eq!(kept.decompress(codec, &compressed, length as u64), Ok(input), "{codec} {round}");
+    }
+}

@@ -26,3 +26,5 @@ pub use log::{
 pub use names::PartitionName;
 pub use scan::Damage;
 pub use text::EpochStart;
+mod gone;
+pub use gone::remove_partition;

@@ -1,1 +1,17 @@
-//! See Cargo.toml for what belongs here.
+//! The shell of one node: sockets, threads, timers, HTTP, config file, signals. It decides nothing.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod connection;
+mod http;
+mod listen;
+mod logging;
+mod owner;
+mod reactor;
+mod router;
+mod run;
+pub mod settings;
+mod thread;
+
+pub use logging::{LogFormat, start as start_logging};
+pub use run::{Announced, Options, ServerError, run};

@@ -1,1 +1,15 @@
-//! See Cargo.toml for what belongs here.
+//! Whole nodes on one thread, from one seed: encoded frames in and out, a simulated disk that loses what was
+//! not flushed, crashes at any point and inside any call, and oracles that look at everything.
+//!
+//! It links the node as it is (`broker` and below) and never the server or its runtime.
+#![forbid(unsafe_code)]
+
+mod client;
+mod history;
+mod node;
+mod report;
+mod trace;
+mod world;
+
+pub use report::{FAULTS, MARKS, Report};
+pub use world::{Options, Outcome, run};

@@ -20,7 +20,7 @@ pub trait Message: Sized + Clone + Debug + Default + PartialEq {
     /// Appends the message as `version` lays it out. What cannot be said comes out of [`Writer::finish`].
     fn encode(&self, w: &mut Writer, version: i16);
 
-    /// Reads the message from all of `bytes`; what comes after it is ignored.
+    /// Reads the message from `bytes`; what comes after it is ignored, as a broker of Kafka 4.4.0 does.
     ///
     /// # Errors
     /// As [`Message::decode`].

@@ -47,6 +47,13 @@ impl Reader {
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
         let budget = bytes.len().saturating_mul(DECODED_BYTES_PER_BYTE).max(DECODED_BYTES_MIN);
+        Self::with_budget(bytes, budget)
+    }
+
+    /// Reads all of `bytes` and lets arrays take at most `budget` bytes of memory, for peers that are not
+    /// trusted with what [`Reader::new`] grants.
+    #[must_use]
+    pub fn with_budget(bytes: Bytes, budget: usize) -> Self {
         Self { at: 0, end: bytes.len(), bytes, budget }
     }
 
@@ -277,19 +284,28 @@ impl Reader {
         if count > TAGGED_FIELDS_MAX {
             return Err(self.error(DecodeReason::TooManyTags));
         }
-        let mut seen = 0u64;
-        for _ in 0..count {
+        // Separate, so that the usual struct without tagged fields clears no table.
+        if count == 0 { Ok(()) } else { self.some_tags(count, unknown, &mut known) }
+    }
+
+    fn some_tags(
+        &mut self,
+        count: usize,
+        unknown: &mut UnknownTags,
+        known: &mut impl FnMut(&mut Self, u32) -> Result<bool, DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let mut seen = [0; TAGGED_FIELDS_MAX];
+        for k in 0..count {
             let tag = self.uvarint()?;
             let length = self.uvarint()? as usize;
             if length > self.remaining() {
                 return Err(self.error(DecodeReason::Short));
             }
-            let bit = 1u64.checked_shl(tag).unwrap_or(0);
-            if seen & bit != 0 {
+            if seen[..k].contains(&tag) {
                 return Err(self.error(DecodeReason::InvalidTag));
             }
-            seen |= bit;
-            self.tagged(tag, length, unknown, &mut known)?;
+            seen[k] = tag;
+            self.tagged(tag, length, unknown, known)?;
         }
         Ok(())
     }

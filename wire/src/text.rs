@@ -121,3 +121,36 @@ impl fmt::Debug for Str {
         fmt::Debug::fmt(self.as_str(), f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::string::ToString;
+    use std::collections::HashMap;
+
+    #[test]
+    fn maps_keyed_by_it_are_searched_by_plain_text() {
+        let names = ["", "a", "b", "ä", "🦀"];
+        let ordered: BTreeMap<Str, usize> = names.iter().map(|n| Str::from(*n)).zip(0..).collect();
+        let hashed: HashMap<Str, usize> = names.iter().map(|n| Str::from(*n)).zip(0..).collect();
+        for (k, name) in names.iter().enumerate() {
+            assert_eq!((ordered.get(*name), hashed.get(*name)), (Some(&k), Some(&k)), "{name}");
+        }
+        assert!(ordered.keys().map(Str::as_str).is_sorted());
+    }
+
+    #[test]
+    fn only_utf8_becomes_text() {
+        let bytes = Bytes::from_static(&[b'a', 0xff]);
+        assert_eq!(Str::from_utf8(bytes.clone()), Err(bytes));
+        assert_eq!(Str::from_utf8(Bytes::from_static("é".as_bytes())).unwrap(), "é");
+    }
+
+    #[test]
+    fn it_shows_as_text() {
+        let text = Str::from("a\"b".to_string());
+        assert_eq!(alloc::format!("{text:>4} {text:?}"), " a\"b \"a\\\"b\"");
+    }
+}

@@ -3,12 +3,21 @@
 //! Every chore runs the same on a developer's machine and in CI; nothing is done by CI alone.
 
 mod codegen;
+mod fuzz;
+mod shell;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask CHORE
 
-  codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale";
+  codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale
+  test [--install] [--lane NAME]...
+                      everything that CI runs, or the named lanes; --install gets missing system packages
+  tidy                the rules of the house: edges, fences, sizes
+  fuzz [TARGET] [SECONDS]
+                      fuzz one target or all, each for so long (fuzz/README.md)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -16,6 +25,9 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
+        ["test", rest @ ..] => test::main(rest),
+        ["tidy"] => tidy::check(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

@@ -5,10 +5,11 @@
 //! are told apart from damage: a loader skips the first and refuses the second.
 
 use super::ids::{Generation, GroupId, InstanceId, Label, MemberId, ProtocolName, ProtocolType, TopicName};
-use super::record::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, Record};
+use super::record::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey, Producer, Record};
 use alloc::vec::Vec;
 use base::{EndOffset, LeaderEpoch, PartitionIndex, Span, Timestamp, TopicId};
 use bytes::Bytes;
+use wire::record::EndTxnMarker;
 use wire::stored::group::{
     GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, LegacyOffsetCommitValue,
     MemberMetadata as StoredMember, OffsetCommitKey, OffsetCommitValue,
@@ -23,6 +24,34 @@ const OFFSET_VERSION: i16 = 4;
 /// The only version that has an expiry.
 const OFFSET_VERSION_WITH_EXPIRY: i16 = 1;
 
+/// A record as it is to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encoded {
+    /// In an ordinary batch.
+    Plain {
+        /// The key.
+        key: Bytes,
+        /// The value, or none for a tombstone.
+        value: Option<Bytes>,
+    },
+    /// In a transactional batch of this producer.
+    Transactional {
+        /// Whose batch.
+        producer: Producer,
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+    },
+    /// Not a record but a control batch, which [`EndTxnMarker::batch`] builds.
+    Marker {
+        /// Whose transaction ends.
+        producer: Producer,
+        /// How.
+        marker: EndTxnMarker,
+    },
+}
+
 /// What a record of the log turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
@@ -35,17 +64,17 @@ pub enum Decoded {
     },
 }
 
-/// The key and the value (none for a tombstone) of a record.
+/// What is to be appended for a record. A decision never mixes kinds of batches.
 ///
 /// # Errors
 /// When a name is longer than the format can say, which no command that came off the wire can bring about.
-pub fn encode(record: &Record) -> Result<(Bytes, Option<Bytes>), EncodeError> {
-    match record {
+pub fn encode(record: &Record) -> Result<Encoded, EncodeError> {
+    Ok(match record {
         Record::GroupMetadata { group, metadata } => {
             let key = key_to_bytes(&GroupMetadataKey { group: group.as_str().into() })?;
             let value =
                 metadata.as_ref().map(|metadata| versioned_to_bytes(&store_group(metadata), GROUP_VERSION));
-            Ok((key, value.transpose()?))
+            Encoded::Plain { key, value: value.transpose()? }
         }
         Record::OffsetCommit { key, value } => {
             let value = value.as_ref().map(|value| {
@@ -53,16 +82,26 @@ pub fn encode(record: &Record) -> Result<(Bytes, Option<Bytes>), EncodeError> {
                 let version = if has_expiry { OFFSET_VERSION_WITH_EXPIRY } else { OFFSET_VERSION };
                 versioned_to_bytes(&store_offset(value), version)
             });
-            Ok((key_to_bytes(&store_key(key))?, value.transpose()?))
+            Encoded::Plain { key: key_to_bytes(&store_key(key))?, value: value.transpose()? }
         }
-    }
+        Record::StagedOffset { producer, key, value } => Encoded::Transactional {
+            producer: *producer,
+            key: key_to_bytes(&store_key(key))?,
+            value: versioned_to_bytes(&store_offset(value), OFFSET_VERSION)?,
+        },
+        Record::TransactionEnd { producer, marker } => {
+            Encoded::Marker { producer: *producer, marker: *marker }
+        }
+    })
 }
 
-/// What a record of the log says.
+/// What a record of the log says. `producer` is that of a transactional batch, none of an ordinary one. The
+/// markers that end transactions are control batches and do not come here; the loader makes a
+/// [`Record::TransactionEnd`] of each.
 ///
 /// # Errors
 /// When the bytes are not what their type and version promise, or the version is newer than we know.
-pub fn decode(key: Bytes, value: Option<Bytes>) -> Result<Decoded, DecodeError> {
+pub fn decode(key: Bytes, value: Option<Bytes>, producer: Option<Producer>) -> Result<Decoded, DecodeError> {
     let record = match key_number(&key)? {
         LegacyOffsetCommitKey::NUMBER => {
             let key = key_from_bytes::<LegacyOffsetCommitKey>(key)?;
@@ -75,9 +114,10 @@ pub fn decode(key: Bytes, value: Option<Bytes>) -> Result<Decoded, DecodeError> 
         OffsetCommitKey::NUMBER => {
             let key = key_from_bytes::<OffsetCommitKey>(key)?;
             let value = value.map(load_value::<OffsetCommitValue>).transpose()?;
-            Record::OffsetCommit {
-                key: load_key(&key.group, &key.topic, key.partition),
-                value: value.as_ref().map(load_offset),
+            let key = load_key(&key.group, &key.topic, key.partition);
+            match (producer, value.as_ref().map(load_offset)) {
+                (Some(producer), Some(value)) => Record::StagedOffset { producer, key, value },
+                (_, value) => Record::OffsetCommit { key, value },
             }
         }
         GroupMetadataKey::NUMBER => {

@@ -2,10 +2,12 @@
 //! the edge turns "empty means none" into `Option` and copies payloads that would pin a large frame.
 
 use super::ids::{Generation, GroupId, InstanceId, Label, MemberId, ProtocolName, ProtocolType, TopicName};
+use super::record::Producer;
 use crate::Token;
 use alloc::vec::Vec;
 use base::{EndOffset, LeaderEpoch, PartitionIndex, Span, TopicId};
 use bytes::Bytes;
+use wire::record::EndTxnMarker;
 
 /// One input of the group machine. Those with a token are answered exactly once, now or later.
 #[derive(Clone, Debug)]
@@ -20,6 +22,10 @@ pub enum Command {
     Leave(Token, LeaveGroup),
     /// Offsets to keep (API 8).
     CommitOffsets(Token, CommitOffsets),
+    /// Offsets to keep if a transaction commits (API 28).
+    StageOffsets(Token, Producer, CommitOffsets),
+    /// A transaction ends; its staged offsets count or are dropped (API 27).
+    EndTransaction(Token, Producer, EndTxnMarker),
     /// Offsets to read (API 9), one group.
     FetchOffsets(Token, FetchOffsets),
     /// All groups of this shard that pass the filter (API 16).
@@ -61,6 +67,8 @@ pub struct JoinGroup {
     pub protocol_type: ProtocolType,
     /// What the member supports, the preferred first.
     pub protocols: Vec<Protocol>,
+    /// Why, in the client's words (KIP-800).
+    pub reason: Option<Label>,
     /// Sixteen bytes of the shell's randomness, for the id of a new member.
     pub random: [u8; 16],
     /// A new dynamic member must ask a second time with the id it was given (KIP-394, from version 4).

@@ -3,11 +3,12 @@
 //! The rule is KIP-211's: offsets of a group expire after it has been empty for `offsets.retention.minutes`;
 //! in a stable consumer group those expire that no member subscribes to; standalone commits expire by their
 //! own age; and a commit that chose its own expiry (versions up to 4) is held to it. A group in the middle of
-//! a rebalance loses nothing, and neither does an offset whose age is not known.
+//! a rebalance or of a transaction loses nothing, and neither does an offset whose age is not known (D2).
 //!
 //! Wall-clock time decides, so the shell does not ask while that clock is in doubt.
 
 use super::admin::state_of;
+use super::event::Event;
 use super::hard::{Hard, HardGroup};
 use super::ids::{GroupId, TopicName};
 use super::live::LiveGroup;
@@ -27,21 +28,46 @@ enum Since {
     Empty(Option<Timestamp>),
 }
 
-/// Appends tombstones for what has expired, as many as one decision may append. True if there may be more.
+/// Appends tombstones for what has expired, as many as one decision may append. True if the pass is to be
+/// continued. The records may be appended in several batches.
 pub(super) fn expire(hard: &Hard, soft: &mut Soft, now: Now, out: &mut Outcome) -> bool {
+    let first = soft.expire_from.take().unwrap_or_else(|| GroupId::from(""));
     let mut room = soft.config().append_bytes_max;
-    for (id, group) in hard.groups() {
-        let Some(is_bare) = expire_offsets(soft, (id, group), now, &mut room, out) else { return true };
-        if is_bare && may_remove(soft, id) {
-            hit!(empty_group_removed);
-            let record = Record::GroupMetadata { group: id.clone(), metadata: None };
-            if !take_room(&mut room, &record) {
-                return true;
-            }
-            out.record(record);
+    for (id, group) in hard.groups_from(&first) {
+        let before = out.records.len();
+        let is_done = expire_group(soft, (id, group), now, &mut room, out);
+        let offsets = out.records[before..].iter().filter(|record| record.is_offset()).count();
+        if out.records.len() > before {
+            soft.events.push(Event::Expired { group: id.clone(), offsets });
+        }
+        if !is_done && !out.records.is_empty() {
+            hit!(expiry_continued);
+            soft.expire_from = Some(id.clone());
+            return true;
         }
     }
     false
+}
+
+/// False if there was no room for a tombstone.
+fn expire_group(
+    soft: &Soft,
+    (id, group): (&GroupId, &HardGroup),
+    now: Now,
+    room: &mut usize,
+    out: &mut Outcome,
+) -> bool {
+    let Some(is_bare) = expire_offsets(soft, (id, group), now, room, out) else { return false };
+    if !is_bare || !may_remove(soft, id) {
+        return true;
+    }
+    hit!(empty_group_removed);
+    let record = Record::GroupMetadata { group: id.clone(), metadata: None };
+    let has_room = take_room(room, &record);
+    if has_room {
+        out.record(record);
+    }
+    has_room
 }
 
 /// An id that was given out keeps its group alive until it is used or expires.
@@ -60,12 +86,14 @@ fn expire_offsets(
     let live = soft.live(id);
     let since = expires_since(group, live);
     let retention = soft.config().offsets_retention;
-    let mut is_bare = true;
+    let mut is_bare = group.staged.is_empty();
     for (topic, partitions) in group.offsets() {
         let is_kept = !may_expire(live, topic);
         for (partition, committed) in partitions {
-            let is_expired =
-                !is_kept && since.is_some_and(|since| has_expired(committed, since, now.wall, retention));
+            let is_staged = group.is_staged(topic, *partition);
+            let is_expired = !is_staged
+                && !is_kept
+                && since.is_some_and(|since| has_expired(committed, since, now.wall, retention));
             if !is_expired {
                 is_bare = false;
                 continue;
@@ -98,8 +126,10 @@ fn expires_since(group: &HardGroup, live: Option<&LiveGroup>) -> Option<Since> {
         None => saved.is_some_and(|metadata| metadata.protocol_type.is_some()),
     };
     let is_readable = live.is_some_and(|live| live.is_consumer() && live.subscribed.is_some());
+    if planted!(D2) {
+        return Some(Since::Commit);
+    }
     match state {
-        _ if planted!(D2) => Some(Since::Commit),
         GroupState::Empty if is_typed => {
             Some(Since::Empty(saved.and_then(|metadata| metadata.state_timestamp)))
         }
@@ -121,4 +151,35 @@ fn has_expired(committed: &CommittedOffset, since: Since, now: Timestamp, retent
         Since::Empty(None) | Since::Commit => committed.commit_timestamp,
     };
     from.0 >= 0 && now >= from.plus(retention)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::ids::Label;
+    use base::{EndOffset, TopicId};
+
+    fn committed_at(millis: i64) -> CommittedOffset {
+        CommittedOffset {
+            offset: EndOffset(1),
+            leader_epoch: None,
+            metadata: Label::from(""),
+            commit_timestamp: Timestamp(millis),
+            expire_timestamp: None,
+            topic_id: TopicId::ZERO,
+        }
+    }
+
+    /// Old logs hold commits and groups without a time.
+    #[test]
+    fn what_has_no_age_does_not_expire() {
+        let (now, retention) = (Timestamp(10_000), Span::from_millis(1_000));
+        let unknown = committed_at(-1);
+        for since in [Since::Commit, Since::Empty(None), Since::Empty(Some(Timestamp::NONE))] {
+            assert!(!has_expired(&unknown, since, now, retention));
+        }
+        assert!(has_expired(&unknown, Since::Empty(Some(Timestamp(9_000))), now, retention));
+        assert!(has_expired(&committed_at(9_000), Since::Empty(None), now, retention));
+        assert!(!has_expired(&committed_at(9_001), Since::Empty(None), now, retention));
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::command::JoinGroup;
 use super::error::JoinError;
+use super::event::Reason;
 use super::ids::{InstanceId, MemberId};
 use super::live::{Member, Phase, Waiting};
 use super::record::GroupMetadata;
@@ -14,7 +15,7 @@ use base::{hit, planted};
 impl Turn<'_> {
     /// `is_written` says whether the log has metadata of this group yet.
     pub(super) fn join(&mut self, token: Token, request: JoinGroup, is_written: bool) {
-        if !self.has_room_for(request.member.as_ref()) {
+        if !self.has_room_for(&request) {
             hit!(group_full);
             if let Some(member) = &request.member {
                 self.remove_member(member);
@@ -40,9 +41,11 @@ impl Turn<'_> {
     }
 
     /// While members gather, those who wait are counted and not those who are known: a group above a lowered
-    /// limit so loses the last to come back.
-    fn has_room_for(&self, member: Option<&MemberId>) -> bool {
-        let known = member.and_then(|id| self.live.roster.get(id));
+    /// limit so loses the last to come back. A static member that was restarted takes its own place.
+    fn has_room_for(&self, request: &JoinGroup) -> bool {
+        let roster = &self.live.roster;
+        let holder = request.instance.as_ref().and_then(|name| roster.of_instance(name));
+        let known = request.member.as_ref().or(holder).and_then(|id| roster.get(id));
         let max = self.config.size_max;
         match self.live.phase {
             Phase::Empty => true,
@@ -60,9 +63,12 @@ impl Turn<'_> {
     fn join_new(&mut self, token: Token, request: JoinGroup) {
         let prefix = request.instance.as_ref().map_or(request.client_id.as_str(), InstanceId::as_str);
         let id = MemberId::generate(prefix, request.random);
-        let holder = request.instance.as_ref().and_then(|name| self.live.roster.of_instance(name)).cloned();
+        let holder = request.instance.clone().and_then(|name| {
+            let old = self.live.roster.of_instance(&name).cloned()?;
+            Some((name, old))
+        });
         match holder {
-            Some(old) => self.replace_static(token, &old, id, request),
+            Some((instance, old)) => self.replace_static(token, (instance, &old), id, request),
             None if request.instance.is_none() && request.is_id_required => self.give_id(token, id, &request),
             None => self.add_member(token, id, request),
         }
@@ -103,9 +109,9 @@ impl Turn<'_> {
             Waiting::Join { token, is_new: true },
             deadline,
         );
-        self.live.roster.add(id, member);
+        self.live.roster.add(id.clone(), member);
         self.live.arm(deadline);
-        self.rebalance_or_complete();
+        self.rebalance_or_complete(Reason::Joined { member: id, client: request.reason });
     }
 
     // --- a member with an id ---
@@ -127,8 +133,9 @@ impl Turn<'_> {
             let joined = self.joined(&id, false);
             self.out.answer(token, Reply::Join(Ok(joined)));
         } else {
+            let client = request.reason.clone();
             self.update_member(token, &id, request);
-            self.rebalance_or_complete();
+            self.rebalance_or_complete(Reason::Rejoined { member: id, client });
         }
     }
 
@@ -140,7 +147,13 @@ impl Turn<'_> {
 
     // --- a static member without an id, whose name is known: it was restarted (KIP-345) ---
 
-    fn replace_static(&mut self, token: Token, old: &MemberId, new: MemberId, request: JoinGroup) {
+    fn replace_static(
+        &mut self,
+        token: Token,
+        (instance, old): (InstanceId, &MemberId),
+        new: MemberId,
+        request: JoinGroup,
+    ) {
         hit!(static_member_replaced);
         let old_leader = self.live.roster.leader().cloned();
         let waited = self.live.roster.rename(old, new.clone());
@@ -159,7 +172,9 @@ impl Turn<'_> {
                 self.keep_static(token, &new, old_leader, can_skip);
             }
             // The leader may have been told the old id already, and would assign to nobody.
-            Phase::Stable { .. } | Phase::CompletingRebalance { .. } => self.prepare_rebalance(),
+            Phase::Stable { .. } | Phase::CompletingRebalance { .. } => {
+                self.prepare_rebalance(Reason::Replaced { instance });
+            }
             Phase::Empty | Phase::PreparingRebalance { .. } => self.complete_if_all_joined(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::command::Leaver;
 use super::error::LeaveError;
+use super::event::Reason;
 use super::live::Phase;
 use super::reply::{Left, Reply};
 use super::turn::Turn;
@@ -11,12 +12,15 @@ use base::hit;
 
 impl Turn<'_> {
     pub(super) fn leave(&mut self, token: Token, leavers: Vec<Leaver>) {
+        let client = leavers.iter().find_map(|leaver| leaver.reason.clone());
         let left: Vec<_> = leavers.into_iter().map(|leaver| self.leave_one(leaver)).collect();
         let has_changed = left.iter().any(|left| left.error.is_none());
         self.out.answer(token, Reply::Leave(Ok(left)));
         if has_changed {
             match self.live.phase {
-                Phase::CompletingRebalance { .. } | Phase::Stable { .. } => self.prepare_rebalance(),
+                Phase::CompletingRebalance { .. } | Phase::Stable { .. } => {
+                    self.prepare_rebalance(Reason::Left { client });
+                }
                 Phase::PreparingRebalance { .. } => self.complete_if_all_joined(),
                 Phase::Empty => {}
             }

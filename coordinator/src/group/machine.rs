@@ -3,7 +3,7 @@
 use super::command::{Command, CommitOffsets, Heartbeat, JoinGroup, LeaveGroup, SyncGroup};
 use super::error::{HeartbeatError, JoinError, LeaveError, SyncError};
 use super::hard::Hard;
-use super::record::Record;
+use super::record::{Producer, Record};
 use super::reply::{JoinRefused, Left, Reply};
 use super::soft::Soft;
 use super::turn::Outcome;
@@ -24,6 +24,7 @@ impl Machine for GroupMachine {
     type Token = Token;
 
     fn decide(hard: &Hard, soft: &mut Soft, now: Now, command: Command) -> Decision<Record, Token, Reply> {
+        soft.events.clear();
         let mut shard = Shard { hard, soft, now, out: Decision::default() };
         shard.soft.load(hard, now, &mut shard.out);
         shard.handle(command);
@@ -53,7 +54,12 @@ impl Shard<'_> {
                 self.answer(token, Reply::Heartbeat(result));
             }
             Command::Leave(token, request) => self.leave(token, request),
-            Command::CommitOffsets(token, request) => self.commit(token, &request),
+            Command::CommitOffsets(token, request) => self.commit(token, None, &request),
+            Command::StageOffsets(token, producer, request) => self.commit(token, Some(producer), &request),
+            Command::EndTransaction(token, producer, marker) => {
+                self.out.record(Record::TransactionEnd { producer, marker });
+                self.answer(token, Reply::TransactionEnded);
+            }
             Command::FetchOffsets(token, request) => {
                 self.answer(token, Reply::FetchOffsets(offsets::fetch(self.hard, request)));
             }
@@ -154,8 +160,9 @@ impl Shard<'_> {
         self.out.answer(token, Reply::Leave(Ok(unknown.collect())));
     }
 
-    fn commit(&mut self, token: Token, request: &CommitOffsets) {
-        let verdicts = offsets::commit(self.hard, self.soft, self.now, request, &mut self.out);
+    fn commit(&mut self, token: Token, producer: Option<Producer>, request: &CommitOffsets) {
+        let ask = offsets::Commit { request, producer };
+        let verdicts = offsets::commit(self.hard, self.soft, self.now, ask, &mut self.out);
         self.answer(token, Reply::CommitOffsets(verdicts));
     }
 }

@@ -7,24 +7,34 @@ use super::error::{CommitError, DeleteOffsetsError};
 use super::hard::{Hard, HardGroup, PartitionOffsets};
 use super::ids::{GroupId, TopicName};
 use super::live::{LiveGroup, Phase};
-use super::record::{CommittedOffset, OffsetKey, Record};
+use super::record::{CommittedOffset, OffsetKey, Producer, Record};
 use super::reply::{FetchedOffset, FetchedTopic, GroupState, TopicOutcome};
 use super::soft::Soft;
 use super::turn::{Outcome, Turn};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use base::{Now, PartitionIndex, Timestamp, TopicId, hit};
 
 // --- commit ---
+
+/// What is to be committed, at once or with a transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Commit<'a> {
+    pub(super) request: &'a CommitOffsets,
+    /// Whose transaction decides, if one does.
+    pub(super) producer: Option<Producer>,
+}
 
 /// Answers every partition; keeps those that may be kept.
 pub(super) fn commit(
     hard: &Hard,
     soft: &mut Soft,
     now: Now,
-    request: &CommitOffsets,
+    commit: Commit<'_>,
     out: &mut Outcome,
 ) -> Vec<TopicOutcome<CommitError>> {
-    let checked = check_commit(hard, soft, now, request, out);
+    let request = commit.request;
+    let checked = check_commit(hard, soft, now, commit, out);
     let metadata_max = soft.config().offset_metadata_max;
     let mut verdicts = outcomes(&request.topics, |partition| {
         checked.err().or_else(|| {
@@ -32,7 +42,7 @@ pub(super) fn commit(
             (length > metadata_max).then_some(CommitError::OffsetMetadataTooLarge)
         })
     });
-    let records = commit_records(request, now.wall, &verdicts);
+    let records = commit_records(commit, now.wall, &verdicts);
     if records.iter().map(Record::size_bound).sum::<usize>() > soft.config().append_bytes_max {
         hit!(commit_too_large);
         verdicts = outcomes(&request.topics, |_| Some(CommitError::InvalidCommitOffsetSize));
@@ -54,16 +64,12 @@ fn outcomes(
     topics.iter().map(outcome).collect()
 }
 
-fn commit_records(
-    request: &CommitOffsets,
-    now: Timestamp,
-    verdicts: &[TopicOutcome<CommitError>],
-) -> Vec<Record> {
+fn commit_records(commit: Commit<'_>, now: Timestamp, verdicts: &[TopicOutcome<CommitError>]) -> Vec<Record> {
     let mut records = Vec::new();
-    for (topic, verdict) in request.topics.iter().zip(verdicts) {
+    for (topic, verdict) in commit.request.topics.iter().zip(verdicts) {
         for (entry, (_, error)) in topic.partitions.iter().zip(&verdict.partitions) {
             if error.is_none() {
-                records.push(commit_record(request, topic, entry, now));
+                records.push(commit_record(commit, topic, entry, now));
             }
         }
     }
@@ -71,7 +77,7 @@ fn commit_records(
 }
 
 fn commit_record(
-    request: &CommitOffsets,
+    Commit { request, producer }: Commit<'_>,
     topic: &CommitTopic,
     entry: &CommitPartition,
     now: Timestamp,
@@ -89,7 +95,10 @@ fn commit_record(
         expire_timestamp,
         topic_id: if is_modern { topic.id } else { TopicId::ZERO },
     };
-    Record::OffsetCommit { key, value: Some(value) }
+    match producer {
+        Some(producer) => Record::StagedOffset { producer, key, value },
+        None => Record::OffsetCommit { key, value: Some(value) },
+    }
 }
 
 /// May this sender commit for this group now? A commit is also a sign of life.
@@ -97,28 +106,35 @@ fn check_commit(
     hard: &Hard,
     soft: &mut Soft,
     now: Now,
-    request: &CommitOffsets,
+    commit: Commit<'_>,
     out: &mut Outcome,
 ) -> Result<(), CommitError> {
+    let request = commit.request;
     if hard.group(&request.group).is_none() {
         // A consumer that manages its partitions itself brings its group into being.
         return if request.generation.is_some() { Err(CommitError::GroupIdNotFound) } else { Ok(()) };
     }
     if soft.live(&request.group).is_some() {
-        return soft.with(hard, &request.group, now, out, |turn| turn.check_commit(request));
+        return soft.with(hard, &request.group, now, out, |turn| turn.check_commit(commit));
     }
     if request.generation.is_some() { Err(CommitError::UnknownMemberId) } else { Ok(()) }
 }
 
 impl Turn<'_> {
-    fn check_commit(&mut self, request: &CommitOffsets) -> Result<(), CommitError> {
+    fn check_commit(&mut self, Commit { request, producer }: Commit<'_>) -> Result<(), CommitError> {
         let is_empty = matches!(self.live.phase, Phase::Empty);
-        if is_empty && !request.generation.is_some() {
+        let is_nobody = request.member.is_none() && request.instance.is_none();
+        // A producer may leave out whom it acts for, as all did before KIP-447.
+        let is_waived = is_empty || (producer.is_some() && is_nobody);
+        if is_waived && !request.generation.is_some() {
             return Ok(());
         }
         self.live.roster.check(request.member.as_ref(), request.instance.as_ref())?;
         if request.generation != self.live.generation {
             return Err(CommitError::IllegalGeneration);
+        }
+        if producer.is_some() {
+            return Ok(());
         }
         if matches!(self.live.phase, Phase::CompletingRebalance { .. }) {
             return Err(CommitError::RebalanceInProgress);
@@ -135,14 +151,18 @@ impl Turn<'_> {
 /// The group's committed offsets: those asked for, or all.
 pub(super) fn fetch(hard: &Hard, request: FetchOffsets) -> Vec<FetchedTopic> {
     let group = hard.group(&request.group);
+    let is_stable = request.is_stable_required;
     match request.topics {
-        Some(topics) => topics.into_iter().map(|topic| fetch_topic(group, topic)).collect(),
-        None => group.map(fetch_all).unwrap_or_default(),
+        Some(topics) => topics.into_iter().map(|topic| fetch_topic(group, topic, is_stable)).collect(),
+        None => group.map(|group| fetch_all(group, is_stable)).unwrap_or_default(),
     }
 }
 
-fn fetch_topic(group: Option<&HardGroup>, topic: FetchTopic) -> FetchedTopic {
+fn fetch_topic(group: Option<&HardGroup>, topic: FetchTopic, is_stable: bool) -> FetchedTopic {
     let fetched = |partition| {
+        if is_stable && group.is_some_and(|group| group.is_staged(&topic.name, partition)) {
+            return FetchedOffset::Unstable;
+        }
         let committed = group.and_then(|group| group.offset(&topic.name, partition));
         let is_other = |id: TopicId| id != TopicId::ZERO && topic.id != TopicId::ZERO && id != topic.id;
         // A topic that was created anew under the old name does not inherit.
@@ -155,13 +175,17 @@ fn fetch_topic(group: Option<&HardGroup>, topic: FetchTopic) -> FetchedTopic {
     FetchedTopic { name: topic.name, id: topic.id, partitions }
 }
 
-fn fetch_all(group: &HardGroup) -> Vec<FetchedTopic> {
+fn fetch_all(group: &HardGroup, is_stable: bool) -> Vec<FetchedTopic> {
+    let fetched = |topic: &TopicName, partition, committed: &CommittedOffset| {
+        let is_unstable = is_stable && group.is_staged(topic, partition);
+        if is_unstable { FetchedOffset::Unstable } else { FetchedOffset::Committed(committed.clone()) }
+    };
     let topic = |(name, partitions): (&TopicName, &PartitionOffsets)| FetchedTopic {
         name: name.clone(),
         id: TopicId::ZERO,
         partitions: partitions
             .iter()
-            .map(|(partition, committed)| (*partition, FetchedOffset::Committed(committed.clone())))
+            .map(|(partition, committed)| (*partition, fetched(name, *partition, committed)))
             .collect(),
     };
     group.offsets().iter().map(topic).collect()
@@ -207,7 +231,9 @@ fn tombstones(
     topic: &TopicName,
     partitions: &[PartitionIndex],
 ) -> Vec<Record> {
-    let known = partitions.iter().filter(|partition| group.offset(topic, **partition).is_some());
+    let known = partitions.iter().filter(|partition| {
+        group.offset(topic, **partition).is_some() || group.is_staged(topic, **partition)
+    });
     known.map(|partition| tombstone(id, topic, *partition)).collect()
 }
 
@@ -219,14 +245,14 @@ pub(super) fn tombstone(group: &GroupId, topic: &TopicName, partition: Partition
 }
 
 impl HardGroup {
-    /// What makes all offsets of the group forgotten.
+    /// What makes all offsets of the group forgotten, those of open transactions too.
     pub(super) fn offset_tombstones(&self, id: &GroupId) -> Vec<Record> {
-        let topics = self.offsets().iter();
-        topics
-            .flat_map(|(topic, partitions)| {
-                partitions.keys().map(move |partition| tombstone(id, topic, *partition))
-            })
-            .collect()
+        let committed = self.offsets().iter();
+        let committed =
+            committed.flat_map(|(topic, partitions)| partitions.keys().map(move |at| (topic, *at)));
+        let staged = self.staged.iter().map(|(topic, partition, _)| (topic, partition));
+        let only_staged = staged.filter(|(topic, partition)| self.offset(topic, *partition).is_none());
+        committed.chain(only_staged).map(|(topic, partition)| tombstone(id, topic, partition)).collect()
     }
 }
 
@@ -234,12 +260,19 @@ impl HardGroup {
 pub(super) fn topics_deleted(hard: &Hard, topics: &[DeletedTopic], out: &mut Outcome) {
     for (id, group) in hard.groups() {
         for topic in topics {
-            let Some(partitions) = group.offsets().get(&topic.name) else { continue };
-            let is_same = |committed: &CommittedOffset| {
-                committed.topic_id == TopicId::ZERO || committed.topic_id == topic.id
-            };
-            let gone = partitions.iter().filter(|(_, committed)| is_same(committed));
-            out.records.extend(gone.map(|(partition, _)| tombstone(id, &topic.name, *partition)));
+            let gone = offsets_of(group, topic);
+            out.records.extend(gone.into_iter().map(|partition| tombstone(id, &topic.name, partition)));
         }
     }
+}
+
+/// The partitions of a topic that is gone, as far as the group has offsets for it and not for a younger topic
+/// of the same name.
+fn offsets_of(group: &HardGroup, topic: &DeletedTopic) -> BTreeSet<PartitionIndex> {
+    let is_same = |offset: &CommittedOffset| offset.topic_id == TopicId::ZERO || offset.topic_id == topic.id;
+    let committed = group.offsets().get(&topic.name).into_iter().flatten();
+    let committed = committed.filter(|(_, offset)| is_same(offset)).map(|(partition, _)| *partition);
+    let staged =
+        group.staged.iter().filter(|(name, _, offset)| **name == topic.name && offset.is_some_and(is_same));
+    committed.chain(staged.map(|(_, partition, _)| partition)).collect()
 }

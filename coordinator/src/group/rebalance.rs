@@ -1,6 +1,7 @@
 //! The rebalance: members are asked to come back, those who do form the next generation.
 
 use super::error::{JoinError, SyncError};
+use super::event::{Event, Reason};
 use super::ids::MemberId;
 use super::live::{FirstRebalance, Phase, SyncWatch, Waiting};
 use super::reply::{Joined, JoinedMember, Reply};
@@ -9,13 +10,16 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use base::{Span, hit};
 
+/// How long a rebalance that nobody joined waits for the next look at least.
+const REJOIN_WAIT_MIN: Span = Span::from_secs(1);
+
 impl Turn<'_> {
     /// Starts a rebalance, or ends the one under way if this was the last member it waited for.
-    pub(super) fn rebalance_or_complete(&mut self) {
+    pub(super) fn rebalance_or_complete(&mut self, reason: Reason) {
         match self.live.phase {
             Phase::PreparingRebalance { .. } => self.complete_if_all_joined(),
             Phase::Empty | Phase::CompletingRebalance { .. } | Phase::Stable { .. } => {
-                self.prepare_rebalance()
+                self.prepare_rebalance(reason);
             }
         }
     }
@@ -30,7 +34,9 @@ impl Turn<'_> {
     }
 
     /// Asks all members to join again.
-    pub(super) fn prepare_rebalance(&mut self) {
+    pub(super) fn prepare_rebalance(&mut self, reason: Reason) {
+        let (group, generation) = (self.id.clone(), self.live.generation);
+        self.events.push(Event::Rebalancing { group, generation, reason });
         if matches!(self.live.phase, Phase::CompletingRebalance { .. }) {
             hit!(rebalance_while_completing);
             self.cancel_assignment(SyncError::RebalanceInProgress);
@@ -51,7 +57,7 @@ impl Turn<'_> {
     pub(super) fn shrink_if_too_large(&mut self) {
         if self.live.roster.len() > self.config.size_max {
             hit!(loaded_group_too_large);
-            self.prepare_rebalance();
+            self.prepare_rebalance(Reason::TooLarge);
         }
     }
 
@@ -83,7 +89,7 @@ impl Turn<'_> {
     pub(super) fn complete_rebalance(&mut self) {
         for id in self.absent_members(false) {
             hit!(late_member_removed);
-            self.remove_member(&id);
+            self.lose_member(&id);
         }
         if self.live.roster.is_empty() {
             self.become_empty();
@@ -91,7 +97,8 @@ impl Turn<'_> {
             self.begin_generation();
         } else {
             hit!(nobody_rejoined);
-            self.wait_for_joins(self.live.roster.rebalance_timeout(), None);
+            // Members choose their timeout; with none they would have us look without end.
+            self.wait_for_joins(self.live.roster.rebalance_timeout().max(REJOIN_WAIT_MIN), None);
         }
     }
 
@@ -110,6 +117,12 @@ impl Turn<'_> {
         self.live.read_subscriptions();
         let record = self.metadata_record();
         self.out.record(record);
+        self.note_generation();
+    }
+
+    fn note_generation(&mut self) {
+        let (group, generation) = (self.id.clone(), self.live.generation);
+        self.events.push(Event::Formed { group, generation, members: self.live.roster.len() });
     }
 
     fn begin_generation(&mut self) {
@@ -121,6 +134,7 @@ impl Turn<'_> {
         let missing = ids.iter().cloned().collect();
         self.live.phase = Phase::CompletingRebalance { sync: SyncWatch { deadline, missing } };
         self.live.arm(deadline);
+        self.note_generation();
         for id in &ids {
             if let Waiting::Join { token, .. } = self.live.roster.release(id) {
                 let joined = self.joined(id, false);
@@ -176,9 +190,9 @@ impl Turn<'_> {
         };
         hit!(sync_timeout);
         for id in &missing {
-            self.remove_member(id);
+            self.lose_member(id);
         }
-        self.prepare_rebalance();
+        self.prepare_rebalance(Reason::AssignmentIgnored { members: missing.len() });
     }
 
     /// Parks a member until the rebalance is over. An older request of the same member is sent away.

@@ -2,8 +2,9 @@
 
 use super::ids::{Generation, GroupId, InstanceId, Label, MemberId, ProtocolName, ProtocolType, TopicName};
 use alloc::vec::Vec;
-use base::{EndOffset, LeaderEpoch, PartitionIndex, Span, Timestamp, TopicId};
+use base::{EndOffset, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, Span, Timestamp, TopicId};
 use bytes::Bytes;
+use wire::record::EndTxnMarker;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,31 @@ pub enum Record {
         /// What was committed.
         value: Option<CommittedOffset>,
     },
+    /// An offset that a transaction commits when it commits.
+    StagedOffset {
+        /// Whose transaction.
+        producer: Producer,
+        /// Whose offset.
+        key: OffsetKey,
+        /// What is to be committed.
+        value: CommittedOffset,
+    },
+    /// A transaction has ended: a control batch, not a record of this machine's.
+    TransactionEnd {
+        /// Whose transaction.
+        producer: Producer,
+        /// How, and who decided.
+        marker: EndTxnMarker,
+    },
+}
+
+/// The producer whose batch a transactional record stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Producer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its epoch, which the log checks.
+    pub epoch: ProducerEpoch,
 }
 
 /// A generation whose assignment is known, or an empty group.
@@ -91,6 +117,12 @@ pub struct CommittedOffset {
 }
 
 impl Record {
+    /// True for a committed offset or its tombstone.
+    #[must_use]
+    pub fn is_offset(&self) -> bool {
+        matches!(self, Self::OffsetCommit { .. } | Self::StagedOffset { .. })
+    }
+
     /// An upper bound of the bytes that key and value take in a batch.
     #[must_use]
     pub fn size_bound(&self) -> usize {
@@ -106,9 +138,10 @@ impl Record {
                     + members.map(|member| FIXED + member.len()).sum::<usize>()
             }
             Self::OffsetCommit { key, value } => {
-                let text = value.as_ref().map_or(0, |value| value.metadata.as_str().len());
-                FIXED + key.group.as_str().len() + key.topic.as_str().len() + text
+                FIXED + key.len() + value.as_ref().map_or(0, CommittedOffset::len)
             }
+            Self::StagedOffset { key, value, .. } => FIXED + key.len() + value.len(),
+            Self::TransactionEnd { .. } => FIXED,
         }
     }
 }
@@ -118,6 +151,18 @@ impl GroupMetadata {
         self.protocol_type.as_ref().map_or(0, |name| name.as_str().len())
             + self.protocol.as_ref().map_or(0, |name| name.as_str().len())
             + self.leader.as_ref().map_or(0, |name| name.as_str().len())
+    }
+}
+
+impl OffsetKey {
+    fn len(&self) -> usize {
+        self.group.as_str().len() + self.topic.as_str().len()
+    }
+}
+
+impl CommittedOffset {
+    fn len(&self) -> usize {
+        self.metadata.as_str().len()
     }
 }
 

@@ -20,8 +20,11 @@ pub enum Reply {
     Heartbeat(Result<(), HeartbeatError>),
     /// To [`Command::Leave`](super::Command::Leave): one result per member asked for, or one for all.
     Leave(Result<Vec<Left>, LeaveError>),
-    /// To [`Command::CommitOffsets`](super::Command::CommitOffsets): every partition asked for, in its order.
+    /// To [`Command::CommitOffsets`](super::Command::CommitOffsets) and
+    /// [`Command::StageOffsets`](super::Command::StageOffsets): every partition asked for, in its order.
     CommitOffsets(Vec<TopicOutcome<CommitError>>),
+    /// To [`Command::EndTransaction`](super::Command::EndTransaction).
+    TransactionEnded,
     /// To [`Command::FetchOffsets`](super::Command::FetchOffsets).
     FetchOffsets(Vec<FetchedTopic>),
     /// To [`Command::List`](super::Command::List), ordered by group.

@@ -1,12 +1,14 @@
 //! What may vanish at any instant: live groups, parked askers, deadlines.
 
 use super::config::GroupConfig;
+use super::event::Event;
 use super::hard::Hard;
 use super::ids::GroupId;
 use super::live::LiveGroup;
 use super::turn::{Outcome, Turn};
 use alloc::collections::{BTreeMap, BTreeSet};
-use base::{Instant, Now, Span, hit};
+use alloc::vec::Vec;
+use base::{Instant, Now, Span, hit, planted};
 
 /// The part of a shard that the log does not hold. A fresh one loads itself from the log on first use, which
 /// gives every member a whole session to show up.
@@ -18,6 +20,10 @@ pub struct Soft {
     groups: BTreeMap<GroupId, LiveGroup>,
     /// One entry per live group that has a deadline: no deadline of it is earlier.
     alarms: BTreeSet<(Instant, GroupId)>,
+    /// Where a pass of expiry goes on that one decision could not finish.
+    pub(super) expire_from: Option<GroupId>,
+    /// Of the last decision only.
+    pub(super) events: Vec<Event>,
 }
 
 impl Soft {
@@ -38,13 +44,18 @@ impl Soft {
         self.config = config;
     }
 
+    /// What the last decision brought about, for the log and the counters of the shell.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+
     pub(super) fn live(&self, group: &GroupId) -> Option<&LiveGroup> {
         self.groups.get(group)
     }
 
     /// Loads what the log says, once.
     pub(super) fn load(&mut self, hard: &Hard, now: Now, out: &mut Outcome) {
-        if core::mem::replace(&mut self.is_loaded, true) {
+        if core::mem::replace(&mut self.is_loaded, true) || planted!(D5) {
             return;
         }
         for (id, group) in hard.groups() {
@@ -65,7 +76,7 @@ impl Soft {
         step: impl FnOnce(&mut Turn<'_>) -> T,
     ) -> T {
         let live = self.groups.entry(id.clone()).or_insert_with(|| load_group(hard, id, now.mono));
-        let result = step(&mut Turn { id, live, config: &self.config, now, out });
+        let result = step(&mut Turn { id, live, config: &self.config, now, out, events: &mut self.events });
         self.settle(id);
         result
     }
@@ -92,7 +103,7 @@ impl Soft {
     /// Acts on all deadlines that have passed.
     pub(super) fn tick(&mut self, hard: &Hard, now: Now, out: &mut Outcome) {
         let later = (now.mono + Span::from_nanos(1), GroupId::from(""));
-        let due: alloc::vec::Vec<_> = self.alarms.range(..later).map(|(_, id)| id.clone()).collect();
+        let due: Vec<_> = self.alarms.range(..later).map(|(_, id)| id.clone()).collect();
         for id in due {
             self.with(hard, &id, now, out, |turn| turn.tick());
         }

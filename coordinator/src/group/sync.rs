@@ -2,6 +2,7 @@
 
 use super::command::SyncGroup;
 use super::error::SyncError;
+use super::event::{Event, Reason};
 use super::ids::MemberId;
 use super::live::{Phase, SyncWatch, Waiting};
 use super::record::Record;
@@ -62,7 +63,7 @@ impl Turn<'_> {
         if record.size_bound() > self.config.append_bytes_max {
             hit!(assignment_too_large);
             self.cancel_assignment(SyncError::UnknownServerError);
-            return self.prepare_rebalance();
+            return self.prepare_rebalance(Reason::AssignmentTooLarge);
         }
         self.become_stable(record);
     }
@@ -78,6 +79,8 @@ impl Turn<'_> {
             | Phase::Stable { .. } => None,
         };
         self.live.phase = Phase::Stable { sync };
+        let (group, generation) = (self.id.clone(), self.live.generation);
+        self.events.push(Event::Assigned { group, generation });
         for id in self.live.roster.ids() {
             if let Waiting::Sync { token } = self.live.roster.release(&id) {
                 let synced = self.synced(&id);

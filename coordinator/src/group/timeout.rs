@@ -1,5 +1,6 @@
 //! What happens when nothing happens: deadlines of members, of pending ids and of the rebalance.
 
+use super::event::Reason;
 use super::ids::MemberId;
 use super::live::{Due, Phase, Waiting};
 use super::turn::Turn;
@@ -46,9 +47,11 @@ impl Turn<'_> {
             return self.live.roster.set_deadline(id, None);
         }
         hit!(session_expired);
-        self.remove_member(id);
+        self.lose_member(id);
         match self.live.phase {
-            Phase::CompletingRebalance { .. } | Phase::Stable { .. } => self.prepare_rebalance(),
+            Phase::CompletingRebalance { .. } | Phase::Stable { .. } => {
+                self.prepare_rebalance(Reason::SessionEnded { member: id.clone() });
+            }
             Phase::PreparingRebalance { .. } => self.complete_if_nobody_is_missing(),
             Phase::Empty => {}
         }

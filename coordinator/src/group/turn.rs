@@ -2,11 +2,13 @@
 
 use super::config::GroupConfig;
 use super::error::{JoinError, SyncError};
+use super::event::Event;
 use super::ids::{GroupId, MemberId};
 use super::live::{LiveGroup, Waiting};
 use super::record::{GroupMetadata, Record};
 use super::reply::{JoinRefused, Reply};
 use crate::Token;
+use alloc::vec::Vec;
 use base::{Decision, Now};
 
 /// Records and replies of one command.
@@ -19,6 +21,7 @@ pub(super) struct Turn<'a> {
     pub(super) config: &'a GroupConfig,
     pub(super) now: Now,
     pub(super) out: &'a mut Outcome,
+    pub(super) events: &'a mut Vec<Event>,
 }
 
 impl Turn<'_> {
@@ -50,6 +53,12 @@ impl Turn<'_> {
         if let Some(member) = self.live.roster.remove(id) {
             self.dismiss(member.waiting(), None, JoinError::UnknownMemberId, SyncError::UnknownMemberId);
         }
+    }
+
+    /// A member is out because nothing was heard of it.
+    pub(super) fn lose_member(&mut self, id: &MemberId) {
+        self.remove_member(id);
+        self.events.push(Event::Lost { group: self.id.clone(), member: id.clone() });
     }
 
     pub(super) fn metadata_record(&self) -> Record {

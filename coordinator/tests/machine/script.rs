@@ -3,34 +3,32 @@
 //! A script is blocks separated by blank lines. A line of a block before `----` is a comment (`#`) or a
 //! command `verb asker key=value …`; the lines after it are the events, in their order: `record …` (what the
 //! log gets), `reply ASKER: …`, `parked ASKER`. Askers have a memory, as clients do: the member id and the
-//! generation that they were told last and the instance name they used; commands default to it and may say
-//! otherwise (`member=@b`, `member=-`). `tick SPAN` lets time pass. README.md beside the scripts lists the
+//! generation that they were told last and what they said in their last join; commands default to it and may
+//! say otherwise (`member=@b`, `member=-`). `tick SPAN` lets time pass. README.md beside the scripts lists the
 //! verbs. Nothing here but this file and `world` knows the machine, so that the same scripts can be run
 //! against a server.
 
 use crate::show::{self, Names, span};
 use crate::world::{Step, World};
-use base::{EndOffset, LeaderEpoch, PartitionIndex, Span, TopicId, Uuid};
+use base::{EndOffset, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, Span, TopicId, Uuid};
 use bytes::Bytes;
 use ottla_coordinator::Token;
 use ottla_coordinator::group::{
     Command, CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, DeletedTopic, FetchOffsets,
-    FetchTopic, Generation, GroupConfig, GroupId, Heartbeat, InstanceId, JoinGroup, Label, LeaveGroup,
-    Leaver, ListGroups, MemberId, Protocol, ProtocolName, ProtocolType, Reply, SyncGroup, TopicName,
+    FetchTopic, Generation, GroupConfig, GroupId, Heartbeat, InstanceId, JoinError, JoinGroup, JoinRefused,
+    Label, LeaveGroup, Leaver, ListGroups, MemberId, Producer, Protocol, ProtocolName, ProtocolType, Reply,
+    SyncGroup, TopicName,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use wire::record::{EndTxn, EndTxnMarker};
 
 /// Runs every `*.txt` of a folder.
 pub(crate) fn run_folder(folder: &Path) {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {}", folder.display());
     let is_update = std::env::vars_os().any(|(key, _)| key == "UPDATE");
     let mut failures = String::new();
-    for path in paths {
+    for path in scripts_in(folder) {
         let text = std::fs::read_to_string(&path).unwrap();
         let actual = run(&text);
         if is_update {
@@ -40,6 +38,23 @@ pub(crate) fn run_folder(folder: &Path) {
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// The transcripts of a folder, in the order of their names.
+fn scripts_in(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    paths.sort();
+    assert!(!paths.is_empty(), "no scripts in {}", folder.display());
+    paths
+}
+
+/// True if some script does not bring about what it says, or breaks a law.
+pub(crate) fn finds_a_bug(folder: &Path) -> bool {
+    scripts_in(folder).iter().any(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        std::panic::catch_unwind(|| run(&text)).map_or(true, |actual| actual != text)
+    })
 }
 
 fn first_difference(expected: &str, actual: &str) -> String {
@@ -81,14 +96,15 @@ struct Runner {
     askers: BTreeMap<Token, String>,
     memory: BTreeMap<String, Memory>,
     random: u8,
+    shows_events: bool,
 }
 
 /// What a client remembers.
 #[derive(Default)]
 struct Memory {
     member: Option<MemberId>,
-    instance: Option<InstanceId>,
     generation: Option<Generation>,
+    join: BTreeMap<String, String>,
 }
 
 impl Default for Runner {
@@ -99,6 +115,7 @@ impl Default for Runner {
             askers: BTreeMap::new(),
             memory: BTreeMap::new(),
             random: 0,
+            shows_events: false,
         }
     }
 }
@@ -124,6 +141,10 @@ impl Runner {
                 let topics = vec![DeletedTopic { name: TopicName::from(line.target), id }];
                 vec![world.step(Command::TopicsDeleted(topics))]
             }
+            "events" => {
+                self.shows_events = true;
+                vec![]
+            }
             "resign" => vec![world.step(Command::Resign)],
             _ => return self.ask(&line),
         };
@@ -133,7 +154,8 @@ impl Runner {
     fn ask(&mut self, line: &Line<'_>) -> Vec<String> {
         let token = self.world.token();
         self.askers.insert(token, line.target.into());
-        let command = self.request(token, line);
+        let said = self.recall(line);
+        let command = self.request(token, &line.or(&said));
         let step = self.world.step(command);
         let mut events = self.events(vec![step]);
         if self.world.waiting.contains(&token) {
@@ -142,11 +164,26 @@ impl Runner {
         events
     }
 
+    /// What the asker said in its last join; a join may add to it.
+    fn recall(&mut self, line: &Line<'_>) -> BTreeMap<String, String> {
+        let memory = self.memory.entry(line.target.into()).or_default();
+        if line.verb == "join" {
+            let said = line.arguments.iter().filter(|(key, _)| **key != "member");
+            memory.join.extend(said.map(|(key, value)| (key.to_string(), value.to_string())));
+            return memory.join.clone();
+        }
+        let kept = memory.join.iter().filter(|(key, _)| matches!(key.as_str(), "group" | "instance"));
+        kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     fn events(&mut self, steps: Vec<Step>) -> Vec<String> {
         let mut lines = Vec::new();
         for step in steps {
             for (token, reply) in &step.replies {
                 self.remember(*token, reply);
+            }
+            if self.shows_events {
+                lines.extend(step.events.iter().map(|event| self.names.event(event)));
             }
             lines.extend(step.records.iter().map(|record| self.names.record(record)));
             for (token, reply) in &step.replies {
@@ -159,18 +196,29 @@ impl Runner {
     fn remember(&mut self, token: Token, reply: &Reply) {
         let asker = &self.askers[&token];
         let memory = self.memory.entry(asker.clone()).or_default();
-        let Reply::Join(result) = reply else { return };
-        let member = match result {
-            Ok(joined) => {
+        let member = match reply {
+            Reply::Join(Ok(joined)) => {
                 memory.generation = Some(joined.generation);
-                Some(&joined.member)
+                joined.member.clone()
             }
-            Err(refused) => refused.member.as_ref(),
+            Reply::Join(Err(JoinRefused { member: Some(id), error: JoinError::MemberIdRequired })) => {
+                id.clone()
+            }
+            Reply::Join(Err(_))
+            | Reply::Sync(_)
+            | Reply::Heartbeat(_)
+            | Reply::Leave(_)
+            | Reply::CommitOffsets(_)
+            | Reply::TransactionEnded
+            | Reply::FetchOffsets(_)
+            | Reply::List(_)
+            | Reply::Describe(_)
+            | Reply::Delete(_)
+            | Reply::DeleteOffsets(_)
+            | Reply::Expired { .. } => return,
         };
-        if let Some(member) = member {
-            self.names.learn(asker, member);
-            memory.member = Some(member.clone());
-        }
+        self.names.learn(asker, &member);
+        memory.member = Some(member);
     }
 
     /// Whoever still waits at the end is told so when the shard resigns.
@@ -186,6 +234,8 @@ impl Runner {
             "heartbeat" => Command::Heartbeat(token, self.heartbeat(line)),
             "leave" => Command::Leave(token, self.leave(line)),
             "commit" => Command::CommitOffsets(token, self.commit(line)),
+            "stage" => Command::StageOffsets(token, producer(line), self.commit(line)),
+            "end" => Command::EndTransaction(token, producer(line), marker(line)),
             "fetch" => Command::FetchOffsets(token, fetch(line)),
             "list" => Command::List(
                 token,
@@ -203,19 +253,17 @@ impl Runner {
         self.random += 1;
         let version: u8 = line.get("v").map_or(9, |version| version.parse().unwrap());
         let kind = line.get("type").unwrap_or(ProtocolType::CONSUMER);
-        let instance = self.instance(line);
-        let memory = self.memory.entry(line.target.into()).or_default();
-        memory.instance.clone_from(&instance);
         JoinGroup {
             group: group(line),
             member: self.member(line),
-            instance,
+            instance: instance(line),
             client_id: Label::from(line.get("client").unwrap_or(line.target)),
             client_host: Label::from("/10.0.0.1"),
             session_timeout: line.get("session").map_or(Span::from_secs(10), span),
             rebalance_timeout: line.get("rebalance").map_or(Span::from_secs(60), span),
             protocol_type: ProtocolType::from(kind),
             protocols: protocols(line.get("protocols").unwrap_or("range:t"), kind),
+            reason: line.get("reason").map(Label::from),
             random: [self.random; 16],
             is_id_required: version >= 4,
             can_skip_assignment: version >= 9,
@@ -230,7 +278,7 @@ impl Runner {
         SyncGroup {
             group: group(line),
             member: self.member(line).unwrap_or_else(|| MemberId::from("")),
-            instance: self.instance(line),
+            instance: instance(line),
             generation: self.generation(line),
             protocol_type: line.get("type").map(ProtocolType::from),
             protocol: line.get("protocol").map(ProtocolName::from),
@@ -242,7 +290,7 @@ impl Runner {
         Heartbeat {
             group: group(line),
             member: self.member(line).unwrap_or_else(|| MemberId::from("")),
-            instance: self.instance(line),
+            instance: instance(line),
             generation: self.generation(line),
         }
     }
@@ -264,8 +312,8 @@ impl Runner {
         if members.is_empty() {
             members.push(Leaver {
                 member: self.member(line),
-                instance: self.instance(line),
-                reason: Some(Label::from("closed")),
+                instance: instance(line),
+                reason: line.get("reason").map(Label::from),
             });
         }
         LeaveGroup { group: group(line), members }
@@ -290,7 +338,7 @@ impl Runner {
         CommitOffsets {
             group: group(line),
             member: self.member(line),
-            instance: self.instance(line),
+            instance: instance(line),
             generation: self.generation(line),
             retention: line.get("retention").map(span),
             topics: topics.collect(),
@@ -304,14 +352,6 @@ impl Runner {
             Some("-") => None,
             Some(name) => Some(self.names.id(name)),
             None => self.memory.get(line.target)?.member.clone(),
-        }
-    }
-
-    fn instance(&self, line: &Line<'_>) -> Option<InstanceId> {
-        match line.get("instance") {
-            Some("-") => None,
-            Some(name) => Some(InstanceId::from(name)),
-            None => self.memory.get(line.target)?.instance.clone(),
         }
     }
 
@@ -331,6 +371,14 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// This line, with `more` where it says nothing.
+    fn or(&self, more: &'a BTreeMap<String, String>) -> Self {
+        let mut arguments: BTreeMap<_, _> =
+            more.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        arguments.extend(&self.arguments);
+        Self { verb: self.verb, target: self.target, arguments }
+    }
+
     fn parse(line: &'a str) -> Self {
         let mut words = line.split_whitespace();
         let verb = words.next().unwrap();
@@ -367,6 +415,10 @@ fn group(line: &Line<'_>) -> GroupId {
     GroupId::from(line.get("group").unwrap_or("g"))
 }
 
+fn instance(line: &Line<'_>) -> Option<InstanceId> {
+    line.get("instance").filter(|name| *name != "-").map(InstanceId::from)
+}
+
 fn groups(line: &Line<'_>) -> Vec<GroupId> {
     line.list("groups").into_iter().map(GroupId::from).collect()
 }
@@ -398,7 +450,17 @@ fn fetch(line: &Line<'_>) -> FetchOffsets {
             })
             .collect()
     });
-    FetchOffsets { group: group(line), topics, is_stable_required: true }
+    FetchOffsets { group: group(line), topics, is_stable_required: line.get("stable") != Some("no") }
+}
+
+fn producer(line: &Line<'_>) -> Producer {
+    let id = line.get("producer").unwrap().parse().unwrap();
+    Producer { id: ProducerId(id), epoch: ProducerEpoch(0) }
+}
+
+fn marker(line: &Line<'_>) -> EndTxnMarker {
+    let end = if line.get("outcome") == Some("commit") { EndTxn::Commit } else { EndTxn::Abort };
+    EndTxnMarker { end, coordinator_epoch: 0 }
 }
 
 fn forget(line: &Line<'_>) -> DeleteOffsets {

@@ -3,8 +3,8 @@
 use base::Span;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ottla_coordinator::group::{
-    CommittedOffset, DescribedGroup, FetchedOffset, FetchedTopic, GroupMetadata, InstanceId, Joined,
-    JoinedMember, Label, Left, MemberId, OffsetKey, Record, Reply, TopicOutcome,
+    CommittedOffset, DescribedGroup, Event, FetchedOffset, FetchedTopic, GroupMetadata, InstanceId, Joined,
+    JoinedMember, Label, Left, MemberId, OffsetKey, Reason, Record, Reply, TopicOutcome,
 };
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display, Write as _};
@@ -36,7 +36,11 @@ impl Names {
     }
 
     fn of(&self, id: &MemberId) -> String {
-        self.by_id.get(id.as_str()).cloned().unwrap_or_else(|| "@?".into())
+        let is_made_up = id.as_str().len() < 36;
+        self.by_id
+            .get(id.as_str())
+            .cloned()
+            .unwrap_or_else(|| if is_made_up { id.to_string() } else { "@?".into() })
     }
 
     fn of_opt(&self, id: Option<&MemberId>) -> String {
@@ -58,6 +62,12 @@ impl Names {
                 let value = value.as_ref().map_or("tombstone".into(), committed);
                 format!("record offset={} {value}", offset_key(key))
             }
+            Record::StagedOffset { producer, key, value } => {
+                format!("record offset={} {} producer={}", offset_key(key), committed(value), producer.id)
+            }
+            Record::TransactionEnd { producer, marker } => {
+                format!("record {:?} producer={}", marker.end, producer.id)
+            }
         }
     }
 
@@ -75,6 +85,39 @@ impl Names {
             self.of_opt(leader.as_ref()),
             join(members),
         )
+    }
+
+    pub(crate) fn event(&self, event: &Event) -> String {
+        match event {
+            Event::Rebalancing { group, generation, reason } => {
+                format!("event {group} rebalances after generation={generation}: {}", self.reason(reason))
+            }
+            Event::Formed { group, generation, members } => {
+                format!("event {group} formed generation={generation} members={members}")
+            }
+            Event::Assigned { group, generation } => {
+                format!("event {group} assigned generation={generation}")
+            }
+            Event::Lost { group, member } => format!("event {group} lost {}", self.of(member)),
+            Event::Expired { group, offsets } => format!("event {group} expired offsets={offsets}"),
+        }
+    }
+
+    fn reason(&self, reason: &Reason) -> String {
+        match reason {
+            Reason::Joined { member, client } => {
+                format!("{} joined ({})", self.of(member), opt(client.as_ref()))
+            }
+            Reason::Rejoined { member, client } => {
+                format!("{} joined again ({})", self.of(member), opt(client.as_ref()))
+            }
+            Reason::Replaced { instance } => format!("{instance} was replaced"),
+            Reason::Left { client } => format!("left ({})", opt(client.as_ref())),
+            Reason::SessionEnded { member } => format!("session of {} ended", self.of(member)),
+            Reason::AssignmentIgnored { members } => format!("{members} ignored their assignment"),
+            Reason::AssignmentTooLarge => "assignment too large".into(),
+            Reason::TooLarge => "too large".into(),
+        }
     }
 
     pub(crate) fn reply(&self, reply: &Reply) -> String {
@@ -95,6 +138,7 @@ impl Names {
             Reply::Leave(Ok(left)) => format!("left=[{}]", join(left.iter().map(|left| self.left(left)))),
             Reply::Leave(Err(error)) => code(error),
             Reply::CommitOffsets(topics) => outcomes(topics),
+            Reply::TransactionEnded => "ok".into(),
             Reply::FetchOffsets(topics) => fetched(topics),
             Reply::List(groups) => {
                 let groups = groups.iter().map(|listed| {

@@ -3,9 +3,10 @@
 
 use base::{Decision, Instant, Machine, Now, Span, Timestamp};
 use ottla_coordinator::Token;
+use ottla_coordinator::group::codec::{self, Decoded, Encoded};
 use ottla_coordinator::group::{
-    Command, DescribedGroup, GroupConfig, GroupMachine, GroupState, Hard, MemberMetadata, Record, Reply,
-    Soft, codec,
+    Command, DescribedGroup, Event, GroupConfig, GroupMachine, GroupState, Hard, MemberMetadata, Record,
+    Reply, Soft,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ pub(crate) struct World {
 pub(crate) struct Step {
     pub(crate) records: Vec<Record>,
     pub(crate) replies: Vec<(Token, Reply)>,
+    pub(crate) events: Vec<Event>,
 }
 
 impl World {
@@ -59,8 +61,9 @@ impl World {
         for (token, _) in &replies {
             assert!(self.waiting.remove(token), "{token:?} was answered twice or never asked");
         }
+        let events = self.soft.take_events();
         self.check();
-        Step { records, replies }
+        Step { records, replies, events }
     }
 
     /// Lets `span` pass, stopping wherever the machine wants a tick.
@@ -81,6 +84,14 @@ impl World {
         self.now.wall = self.now.wall.plus(span);
     }
 
+    /// As a crash, and the end of the log after `length` records was not committed.
+    pub(crate) fn crash_back_to(&mut self, length: usize) {
+        self.log.truncate(length);
+        self.hard = Hard::default();
+        self.log.iter().for_each(|record| self.hard.replay(record));
+        self.crash();
+    }
+
     /// The process dies and starts again: what is not in the log is gone, and so are the connections.
     pub(crate) fn crash(&mut self) {
         let config = *self.soft.config();
@@ -94,9 +105,11 @@ impl World {
         let mut whole = Hard::default();
         self.log.iter().for_each(|record| whole.replay(record));
         assert_eq!(whole, self.hard, "live state and log disagree");
-        let mut compacted = Hard::default();
-        newest(&self.log).into_iter().for_each(|record| compacted.replay(record));
-        assert_eq!(compacted, self.hard, "the compacted log says something else");
+        if let Some(kept) = newest(&self.log) {
+            let mut compacted = Hard::default();
+            kept.into_iter().for_each(|record| compacted.replay(record));
+            assert_eq!(compacted, self.hard, "the compacted log says something else");
+        }
         for group in self.describe_all() {
             self.check_written(&group);
         }
@@ -143,23 +156,30 @@ fn assigned(member: &MemberMetadata) -> Assigned<'_> {
 
 /// What a record says survives being written and read, within the bound that admitted it.
 fn check_stored(record: &Record) {
-    let (key, value) = codec::encode(record).unwrap();
+    let (key, value, producer) = match codec::encode(record).unwrap() {
+        Encoded::Plain { key, value } => (key, value, None),
+        Encoded::Transactional { producer, key, value } => (key, Some(value), Some(producer)),
+        Encoded::Marker { producer, marker } => {
+            return assert_eq!(*record, Record::TransactionEnd { producer, marker });
+        }
+    };
     let size = key.len() + value.as_ref().map_or(0, bytes::Bytes::len);
     assert!(size <= record.size_bound(), "{size} bytes for {record:?}");
-    assert_eq!(codec::decode(key, value), Ok(codec::Decoded::Record(record.clone())));
+    assert_eq!(codec::decode(key, value, producer), Ok(Decoded::Record(record.clone())));
 }
 
-/// The log as compaction would leave it.
-fn newest(log: &[Record]) -> Vec<&Record> {
+/// The log as compaction would leave it; none if it holds transactions, which compaction treats by their end.
+fn newest(log: &[Record]) -> Option<Vec<&Record>> {
     let mut last = BTreeMap::new();
     for (at, record) in log.iter().enumerate() {
         let key = match record {
             Record::GroupMetadata { group, .. } => (group.clone(), None),
             Record::OffsetCommit { key, .. } => (key.group.clone(), Some((key.topic.clone(), key.partition))),
+            Record::StagedOffset { .. } | Record::TransactionEnd { .. } => return None,
         };
         last.insert(key, at);
     }
     let mut kept: Vec<_> = last.into_values().collect();
     kept.sort_unstable();
-    kept.into_iter().map(|at| &log[at]).collect()
+    Some(kept.into_iter().map(|at| &log[at]).collect())
 }

@@ -2334,7 +2334,12 @@ mod stored_metadata {
     }
     impl Sample for TopicRecord {
         fn sample(s: &mut Sampler, _v: i16) -> Self {
-            Self { name: s.string(), topic_id: s.uuid(), unknown_tags: s.tags(true, 0) }
+            Self {
+                name: s.string(),
+                topic_id: s.uuid(),
+                implicit_factor: s.bool(),
+                unknown_tags: s.tags(true, 10001),
+            }
         }
     }
     impl Sample for PartitionRecord {

@@ -83,15 +83,28 @@ fn arrays_of_wide_elements_end_where_the_budget_does() {
 }
 
 #[test]
+fn a_budget_holds_for_all_arrays_together() {
+    let bytes = Bytes::from_static(&[3, 0, 0, 3, 0, 0]);
+    let read = |budget| {
+        let mut r = Reader::with_budget(bytes.clone(), budget);
+        (r.array(true, 1, |r| r.i8().map(i64::from)).is_ok(), r.array(true, 1, Reader::i8).is_ok())
+    };
+    assert_eq!(read(18), (true, true));
+    assert_eq!(read(17), (true, false));
+    assert!(!read(15).0);
+}
+
+#[test]
 fn unknown_tags_are_kept_in_order_and_known_ones_must_fit() {
     let read = |bytes: &[u8]| {
         let mut unknown = UnknownTags::default();
         let mut known = None;
         let outcome = reader(bytes).tags(&mut unknown, |r, tag| {
-            if tag == 1 {
+            let is_known = tag == 1 || tag == 100;
+            if is_known {
                 known = Some(r.i16()?);
             }
-            Ok(tag == 1)
+            Ok(is_known)
         });
         outcome.map(|()| (known, unknown.as_slice().to_vec()))
     };
@@ -103,6 +116,7 @@ fn unknown_tags_are_kept_in_order_and_known_ones_must_fit() {
         &[1, 1, 3, 0, 7, 0][..],
         &[2, 1, 2, 0, 7, 1, 2, 0, 7],
         &[2, 5, 0, 5, 0],
+        &[2, 100, 2, 0, 7, 100, 2, 0, 7],
         &[2, 0xc8, 1, 0, 0xc8, 1, 0],
     ] {
         assert_eq!(reason(read(bytes)), DecodeReason::InvalidTag, "{bytes:?}");

@@ -8,3 +8,4 @@ mod differential;
 mod golden;
 mod hostile;
 mod round_trip;
+mod smoke;

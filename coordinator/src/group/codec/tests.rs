@@ -8,8 +8,15 @@ fn bytes(hex: &str) -> Bytes {
 }
 
 fn decoded(key: &str, value: Option<&str>) -> Record {
-    match decode(bytes(key), value.map(bytes)) {
+    match decode(bytes(key), value.map(bytes), None) {
         Ok(Decoded::Record(record)) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn plain(record: &Record) -> (Bytes, Option<Bytes>) {
+    match encode(record) {
+        Ok(Encoded::Plain { key, value }) => (key, value),
         other => panic!("{other:?}"),
     }
 }
@@ -96,7 +103,8 @@ fn writes_what_kafka_writes() {
         (group_record(Some(empty)), GROUP_KEY, Some("00040100000000000000000000000004d20100")),
         (group_record(None), GROUP_KEY, None),
     ] {
-        assert_eq!(encode(&record).unwrap(), (bytes(key), value.map(bytes)), "{record:?}");
+        let expected = Encoded::Plain { key: bytes(key), value: value.map(bytes) };
+        assert_eq!(encode(&record).unwrap(), expected, "{record:?}");
         assert_eq!(decoded(key, value), record);
     }
 }
@@ -125,26 +133,38 @@ fn reads_what_older_brokers_wrote() {
 fn what_is_not_ours_is_skipped_and_what_is_damaged_is_not() {
     for number in [3_i16, 5, 22, i16::MAX, -1] {
         let key = Bytes::copy_from_slice(&number.to_be_bytes());
-        assert_eq!(decode(key, None), Ok(Decoded::Foreign { number }));
+        assert_eq!(decode(key, None, None), Ok(Decoded::Foreign { number }));
     }
     let newer = bytes("0005000000000000002a");
-    let error = decode(bytes(OFFSET_KEY), Some(newer)).unwrap_err();
+    let error = decode(bytes(OFFSET_KEY), Some(newer), None).unwrap_err();
     assert_eq!(error.reason, DecodeReason::UnsupportedVersion);
-    assert!(decode(Bytes::new(), None).is_err());
-    assert!(decode(bytes(GROUP_KEY), Some(Bytes::new())).is_err());
+    assert!(decode(Bytes::new(), None, None).is_err());
+    assert!(decode(bytes(GROUP_KEY), Some(Bytes::new()), None).is_err());
+}
+
+/// The bytes of a staged offset are those of a committed one; the batch makes the difference.
+#[test]
+fn a_staged_offset_belongs_to_its_batch() {
+    let producer = Producer { id: base::ProducerId(7), epoch: base::ProducerEpoch(1) };
+    let record = Record::StagedOffset { producer, key: load_key("g", "t", 7), value: offset() };
+    let (key, value) = plain(&offset_record(Some(offset())));
+    let encoded = encode(&record).unwrap();
+    assert_eq!(encoded, Encoded::Transactional { producer, key: key.clone(), value: value.clone().unwrap() });
+    assert_eq!(decode(key.clone(), value, Some(producer)), Ok(Decoded::Record(record)));
+    assert_eq!(decode(key, None, Some(producer)), Ok(Decoded::Record(offset_record(None))));
 }
 
 /// Cut anywhere, a record is an error and never a panic or another record.
 #[test]
 fn a_cut_record_is_damage() {
     for record in [offset_record(Some(offset())), group_record(Some(group()))] {
-        let (key, value) = encode(&record).unwrap();
+        let (key, value) = plain(&record);
         let value = value.unwrap();
         for cut in 0..value.len() {
-            assert!(decode(key.clone(), Some(value.slice(..cut))).is_err(), "value cut at {cut}");
+            assert!(decode(key.clone(), Some(value.slice(..cut)), None).is_err(), "value cut at {cut}");
         }
         for cut in 0..key.len() {
-            assert!(decode(key.slice(..cut), None).is_err(), "key cut at {cut}");
+            assert!(decode(key.slice(..cut), None, None).is_err(), "key cut at {cut}");
         }
     }
 }
@@ -154,10 +174,10 @@ fn random_records_come_back_and_stay_below_their_bound() {
     let mut rng = Rng::new(11);
     for _ in 0..2_000 {
         let record = if rng.chance(1, 2) { random_group(&mut rng) } else { random_offset(&mut rng) };
-        let (key, value) = encode(&record).unwrap();
+        let (key, value) = plain(&record);
         let size = key.len() + value.as_ref().map_or(0, Bytes::len);
         assert!(size <= record.size_bound(), "{size} bytes for {record:?}");
-        assert_eq!(decode(key, value), Ok(Decoded::Record(record)));
+        assert_eq!(decode(key, value, None), Ok(Decoded::Record(record)));
     }
 }
 

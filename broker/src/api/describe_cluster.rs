@@ -1,0 +1,60 @@
+//! DescribeCluster (60): the cluster's id, its brokers, its controller.
+//!
+//! Version notes: version 1 may ask for the controllers instead (KIP-919), which a broker's listener refuses;
+//! version 2 shows fenced brokers on request (KIP-1073).
+
+use super::{Acl, Answer, Api, NO_OPERATIONS, OnView, ViewContext};
+use wire::ErrorCode;
+use wire::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
+
+pub(super) struct DescribeCluster;
+
+/// "Brokers" as the endpoint type.
+const BROKERS: i8 = 1;
+/// "Controllers" as the endpoint type.
+const CONTROLLERS: i8 = 2;
+
+impl Api for DescribeCluster {
+    type Request = DescribeClusterRequest;
+    const ACL: Acl = Acl::DescribeCluster;
+}
+
+impl OnView for DescribeCluster {
+    fn handle(cx: &ViewContext<'_>, request: DescribeClusterRequest) -> Answer<DescribeClusterResponse> {
+        let refused = |code: ErrorCode, message: &'static str| {
+            Answer::Reply(DescribeClusterResponse {
+                error_code: code as i16,
+                error_message: Some(message.into()),
+                cluster_authorized_operations: NO_OPERATIONS,
+                ..DescribeClusterResponse::default()
+            })
+        };
+        match request.endpoint_type {
+            BROKERS => Answer::Reply(brokers(cx, request.include_fenced_brokers)),
+            CONTROLLERS => refused(
+                ErrorCode::MismatchedEndpointType,
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
+            ),
+            _ => refused(ErrorCode::UnsupportedEndpointType, "Unsupported endpoint type"),
+        }
+    }
+}
+
+fn brokers(cx: &ViewContext<'_>, include_fenced: bool) -> DescribeClusterResponse {
+    let describe = |endpoint: crate::view::BrokerEndpoint<'_>| DescribeClusterBroker {
+        broker_id: endpoint.id.0,
+        host: endpoint.host.into(),
+        port: i32::from(endpoint.port),
+        rack: endpoint.rack.map(Into::into),
+        is_fenced: endpoint.fenced,
+        ..DescribeClusterBroker::default()
+    };
+    DescribeClusterResponse {
+        endpoint_type: BROKERS,
+        cluster_id: cx.view.node.cluster_id.as_str().into(),
+        controller_id: cx.view.any_live_broker().map_or(-1, |id| id.0),
+        brokers: cx.view.brokers().filter(|broker| include_fenced || !broker.fenced).map(describe).collect(),
+        cluster_authorized_operations: NO_OPERATIONS,
+        ..DescribeClusterResponse::default()
+    }
+}

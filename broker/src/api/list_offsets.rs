@@ -1,0 +1,89 @@
+//! ListOffsets (2): the offset of a timestamp, or of the log's beginning or end.
+//!
+//! Version notes: special timestamps came one by one: −3 (the record with the greatest timestamp) with
+//! version 7, −4 and −5 (tiered storage) with 8 and 9, −6 with 11. There is no tier: its earliest local
+//! offset is the log's start, its latest tiered one is none.
+
+use super::{Acl, Answer, Api, OnView, ViewContext};
+use crate::replica::{Isolation, Position, Replica};
+use base::{LeaderEpoch, Timestamp};
+use wire::ErrorCode;
+use wire::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+};
+
+pub(super) struct ListOffsets;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+impl Api for ListOffsets {
+    type Request = ListOffsetsRequest;
+    const ACL: Acl = Acl::DescribeTopic;
+
+    fn downgrade(version: i16, response: &mut ListOffsetsResponse) {
+        // Older clients do not know leader epochs.
+        if version < 4 {
+            for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.leader_epoch = -1;
+            }
+        }
+    }
+}
+
+impl OnView for ListOffsets {
+    fn handle(cx: &ViewContext<'_>, request: ListOffsetsRequest) -> Answer<ListOffsetsResponse> {
+        let isolation =
+            if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions =
+                topic.partitions.iter().map(|part| answer_one(cx, &topic.name, part, isolation)).collect();
+            ListOffsetsTopicResponse { name: topic.name, partitions, ..ListOffsetsTopicResponse::default() }
+        });
+        Answer::Reply(ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() })
+    }
+}
+
+fn answer_one(
+    cx: &ViewContext<'_>,
+    topic: &str,
+    part: &ListOffsetsPartition,
+    isolation: Isolation,
+) -> ListOffsetsPartitionResponse {
+    let blank = ListOffsetsPartitionResponse { partition_index: part.partition_index, ..Default::default() };
+    let fail = |code: ErrorCode| ListOffsetsPartitionResponse { error_code: code as i16, ..blank.clone() };
+    let replica = match super::find_replica(cx.view, topic, part.partition_index) {
+        Ok(replica) => replica,
+        Err(code) => return fail(code),
+    };
+    if let Err(error) = replica.check_epoch(LeaderEpoch(part.current_leader_epoch)) {
+        return fail(error.code);
+    }
+    match look_up(replica, part.timestamp, isolation) {
+        Ok(Some(found)) => ListOffsetsPartitionResponse {
+            timestamp: found.timestamp.0,
+            offset: found.offset.0,
+            leader_epoch: found.epoch.0,
+            ..blank
+        },
+        // No record is that young, or no such place exists: offset −1.
+        Ok(None) => blank,
+        Err(code) => fail(code),
+    }
+}
+
+fn look_up(replica: &Replica, timestamp: i64, isolation: Isolation) -> Result<Option<Position>, ErrorCode> {
+    match timestamp {
+        LATEST => Ok(Some(replica.latest(isolation))),
+        EARLIEST | EARLIEST_LOCAL => Ok(Some(replica.earliest())),
+        MAX_TIMESTAMP => replica.max_timestamp(),
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(None),
+        other if other < 0 => Err(ErrorCode::UnsupportedVersion),
+        other => replica.offset_at(Timestamp(other)),
+    }
+}

@@ -1,0 +1,317 @@
+//! The API table: one row per API, one file per API. Everything that says which APIs there are derives from
+//! [`TABLE`]: ApiVersions, the support matrix, metric labels, the per-API tests.
+//!
+//! An API file holds the API's whole truth: request and response, versions served and advertised, who owns the
+//! state, which ACL operation guards it, and the handler. Handler bodies never see a version; quirks of one
+//! version live in `upgrade` and `downgrade` beside the handler.
+
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_client_quotas;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_quorum;
+mod describe_topic_partitions;
+mod fetch;
+mod find_coordinator;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_config_resources;
+mod list_offsets;
+mod list_partition_reassignments;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod update_features;
+
+use crate::effects::Asked;
+use crate::frame;
+use crate::replica::Replica;
+use crate::shared::{ProducerIds, Shared};
+use crate::view::View;
+use base::{Now, PartitionIndex};
+use bytes::Bytes;
+use cluster::controller::{Command, Reply as ControllerReply};
+use core::ops::RangeInclusive;
+use seglog::disk::Disk;
+use std::sync::Arc;
+use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Request};
+
+pub(crate) use api_versions::unsupported as unsupported_api_versions;
+pub(crate) use delete_records::reply as delete_records_reply;
+pub(crate) use fetch::{Found as FetchFound, read as fetch_read, reply as fetch_reply};
+pub(crate) use produce::reply as produce_reply;
+
+/// What a principal must be allowed to do before the API is served. Nothing is enforced before the security
+/// work, but every API names its guard from the first day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acl {
+    /// Nothing: needed before anybody can authenticate.
+    Open,
+    /// Checked per topic named in the request.
+    ReadTopic,
+    /// Checked per topic named in the request.
+    WriteTopic,
+    /// Checked per topic named in the request.
+    CreateTopic,
+    /// Checked per topic named in the request.
+    AlterTopic,
+    /// Checked per topic named in the request.
+    DeleteTopic,
+    /// Checked per topic named in the request.
+    DescribeTopic,
+    /// Checked per group named in the request.
+    ReadGroup,
+    /// Checked per group named in the request.
+    DescribeGroup,
+    /// Checked per group named in the request.
+    DeleteGroup,
+    /// Checked per resource named in the request.
+    DescribeConfigs,
+    /// Checked per resource named in the request.
+    AlterConfigs,
+    /// On the cluster.
+    DescribeCluster,
+    /// On the cluster.
+    AlterCluster,
+    /// On the cluster, or on a topic that may be written.
+    IdempotentWrite,
+}
+
+/// Whose state an API is about: who decodes and answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateOwner {
+    /// The immutable view: answered at once by any reactor.
+    View,
+    /// The reactor itself, with its connections and waiting requests.
+    Reactor,
+    /// The group coordinators.
+    Groups,
+    /// The controller.
+    Controller,
+}
+
+/// Why a request cannot be answered at all. Its connection is closed, as Kafka does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// It cannot be read.
+    Request(DecodeError),
+    /// What it asks for cannot be said in its version.
+    Response(EncodeError),
+}
+
+/// One API of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// Its key.
+    pub key: ApiKey,
+    /// The versions that are served.
+    pub served: RangeInclusive<i16>,
+    /// The versions that ApiVersions tells; differs only where a client's bug demands it.
+    pub advertised: RangeInclusive<i16>,
+    /// What guards it.
+    pub acl: Acl,
+    /// Whose state it is about.
+    pub owner: StateOwner,
+    pub(crate) run: Run,
+}
+
+/// How a row is carried out; the types of its messages are erased here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Run {
+    View(fn(&ViewContext<'_>, &Asked) -> Result<Answer<Bytes>, Malformed>),
+    Controller {
+        ask: fn(&Asked) -> Result<Answer<Bytes>, Malformed>,
+        answer: fn(&ViewContext<'_>, &Asked, ControllerReply) -> Result<Bytes, Malformed>,
+    },
+    Reactor(crate::reactor::Handler),
+    Groups(crate::groups::Handler),
+}
+
+/// What a handler of the view may look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ViewContext<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) producer_ids: &'a ProducerIds,
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) now: Now,
+    /// True when the controller has been asked on behalf of this request: it is not asked again.
+    pub(crate) asked_controller: bool,
+}
+
+impl<'a> ViewContext<'a> {
+    pub(crate) fn new(view: &'a View, shared: &'a Shared, now: Now, asked_controller: bool) -> Self {
+        Self { view, producer_ids: &shared.producer_ids, disk: &*shared.disk, now, asked_controller }
+    }
+}
+
+/// What a handler wants.
+#[derive(Debug)]
+pub(crate) enum Answer<R> {
+    /// Send this.
+    Reply(R),
+    /// Ask the controller; then a view handler runs again, a controller handler answers.
+    Ask(Command),
+}
+
+/// What every API file says first.
+pub(crate) trait Api {
+    type Request: Request;
+    const ACL: Acl;
+    const SERVED: RangeInclusive<i16> = <Self::Request as Request>::VERSIONS;
+    const ADVERTISED: RangeInclusive<i16> = Self::SERVED;
+
+    /// Brings a request of an old version into the form that the handler expects.
+    fn upgrade(_version: i16, _request: &mut Self::Request) {}
+
+    /// Brings a response into the form that clients of `version` expect.
+    fn downgrade(_version: i16, _response: &mut ResponseOf<Self>) {}
+}
+
+pub(crate) type ResponseOf<A> = <<A as Api>::Request as Request>::Response;
+
+/// An API that reads the view.
+pub(crate) trait OnView: Api {
+    fn handle(cx: &ViewContext<'_>, request: Self::Request) -> Answer<ResponseOf<Self>>;
+}
+
+/// An API that changes the metadata.
+pub(crate) trait OnController: Api {
+    fn ask(request: Self::Request) -> Answer<ResponseOf<Self>>;
+    fn answer(cx: &ViewContext<'_>, request: Self::Request, reply: ControllerReply) -> ResponseOf<Self>;
+}
+
+/// Every API that is served, by key.
+pub const TABLE: &[Row] = &[
+    reactor::<produce::Produce>(produce::handle),
+    reactor::<fetch::Fetch>(fetch::handle),
+    view::<list_offsets::ListOffsets>(),
+    view::<metadata::Metadata>(),
+    view::<find_coordinator::FindCoordinator>(),
+    view::<api_versions::ApiVersions>(),
+    controller::<create_topics::CreateTopics>(),
+    controller::<delete_topics::DeleteTopics>(),
+    reactor::<delete_records::DeleteRecords>(delete_records::handle),
+    view::<init_producer_id::InitProducerId>(),
+    view::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    view::<describe_configs::DescribeConfigs>(),
+    controller::<alter_configs::AlterConfigs>(),
+    view::<describe_log_dirs::DescribeLogDirs>(),
+    controller::<create_partitions::CreatePartitions>(),
+    controller::<incremental_alter_configs::IncrementalAlterConfigs>(),
+    view::<list_partition_reassignments::ListPartitionReassignments>(),
+    view::<describe_client_quotas::DescribeClientQuotas>(),
+    view::<describe_quorum::DescribeQuorum>(),
+    controller::<update_features::UpdateFeatures>(),
+    view::<describe_cluster::DescribeCluster>(),
+    view::<describe_producers::DescribeProducers>(),
+    view::<list_config_resources::ListConfigResources>(),
+    view::<describe_topic_partitions::DescribeTopicPartitions>(),
+];
+
+/// The row of an API key.
+#[must_use]
+pub(crate) fn row(key: i16) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.key as i16 == key)
+}
+
+const fn view<A: OnView>() -> Row {
+    Row {
+        key: A::Request::KEY,
+        served: A::SERVED,
+        advertised: A::ADVERTISED,
+        acl: A::ACL,
+        owner: StateOwner::View,
+        run: Run::View(run_view::<A>),
+    }
+}
+
+const fn controller<A: OnController>() -> Row {
+    Row {
+        key: A::Request::KEY,
+        served: A::SERVED,
+        advertised: A::ADVERTISED,
+        acl: A::ACL,
+        owner: StateOwner::Controller,
+        run: Run::Controller { ask: run_ask::<A>, answer: run_answer::<A> },
+    }
+}
+
+const fn reactor<A: Api>(handle: crate::reactor::Handler) -> Row {
+    Row {
+        key: A::Request::KEY,
+        served: A::SERVED,
+        advertised: A::ADVERTISED,
+        acl: A::ACL,
+        owner: StateOwner::Reactor,
+        run: Run::Reactor(handle),
+    }
+}
+
+fn run_view<A: OnView>(cx: &ViewContext<'_>, asked: &Asked) -> Result<Answer<Bytes>, Malformed> {
+    let request = decode::<A>(asked)?;
+    encode_answer::<A>(asked, A::handle(cx, request))
+}
+
+fn run_ask<A: OnController>(asked: &Asked) -> Result<Answer<Bytes>, Malformed> {
+    let request = decode::<A>(asked)?;
+    encode_answer::<A>(asked, A::ask(request))
+}
+
+fn run_answer<A: OnController>(
+    cx: &ViewContext<'_>,
+    asked: &Asked,
+    reply: ControllerReply,
+) -> Result<Bytes, Malformed> {
+    let request = decode::<A>(asked)?;
+    encode::<A>(asked, A::answer(cx, request, reply))
+}
+
+/// Decodes a request's body and brings it into its newest form.
+pub(crate) fn decode<A: Api>(asked: &Asked) -> Result<A::Request, Malformed> {
+    let mut request = frame::decode_body::<A::Request>(asked)?;
+    A::upgrade(asked.head.version, &mut request);
+    Ok(request)
+}
+
+/// Encodes a response in the version of its request.
+pub(crate) fn encode<A: Api>(asked: &Asked, mut response: ResponseOf<A>) -> Result<Bytes, Malformed> {
+    A::downgrade(asked.head.version, &mut response);
+    frame::encode_reply::<A::Request>(asked, &response)
+}
+
+fn encode_answer<A: Api>(asked: &Asked, answer: Answer<ResponseOf<A>>) -> Result<Answer<Bytes>, Malformed> {
+    match answer {
+        Answer::Reply(response) => encode::<A>(asked, response).map(Answer::Reply),
+        Answer::Ask(command) => Ok(Answer::Ask(command)),
+    }
+}
+
+/// The code and message of an outcome, as most admin responses carry them.
+pub(crate) fn outcome<T>(outcome: &Result<T, cluster::controller::Refusal>) -> (i16, Option<wire::Str>) {
+    match outcome {
+        Ok(_) => (ErrorCode::None as i16, None),
+        Err(refusal) => (refusal.code as i16, Some(refusal.message.as_str().into())),
+    }
+}
+
+/// The replica of a partition that a request names by topic name.
+pub(crate) fn find_replica<'a>(
+    view: &'a View,
+    topic: &str,
+    index: i32,
+) -> Result<&'a Arc<Replica>, ErrorCode> {
+    let topic = view.image.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let index = PartitionIndex(index);
+    topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    view.replica(topic.id, index).ok_or(ErrorCode::NotLeaderOrFollower)
+}
+
+/// Kafka's "operations were not asked for".
+pub(crate) const NO_OPERATIONS: i32 = i32::MIN;

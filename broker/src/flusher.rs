@@ -1,0 +1,103 @@
+//! The flusher of a data directory: self-clocking rounds, each covering whatever is dirty when it begins.
+//!
+//! An append schedules its partition; if no round is under way one starts, else the partition is part of the
+//! next, which starts when this one ends. Nothing sleeps and no timer runs.
+
+use crate::effects::Effects;
+use crate::job::Job;
+use crate::replica::Replica;
+use crate::view::View;
+use seglog::dir::{FlushOutcome, LogDir};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The flusher of one directory.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    dir: Arc<LogDir>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Partitions with bytes that are not on the device; each at most once.
+    dirty: Vec<Arc<Replica>>,
+    /// True from the moment a round is asked for until its end has been handled.
+    running: bool,
+}
+
+/// What a round reached.
+#[derive(Debug)]
+pub struct FlushDone {
+    flushed: Vec<(Arc<Replica>, FlushOutcome)>,
+    failed: Option<String>,
+}
+
+impl Flusher {
+    pub(crate) fn new(dir: Arc<LogDir>) -> Self {
+        Self { dir, state: Mutex::default() }
+    }
+
+    pub(crate) const fn dir(&self) -> &Arc<LogDir> {
+        &self.dir
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a partition to the next round. The caller makes sure that it is not in it already.
+    pub(crate) fn schedule(&self, replica: &Arc<Replica>, fx: &mut Effects) {
+        let mut state = self.state();
+        state.dirty.push(replica.clone());
+        if !state.running {
+            state.running = true;
+            fx.jobs.push(Job::Flush);
+        }
+    }
+
+    /// One round; waits for the device.
+    pub(crate) fn run(&self) -> FlushDone {
+        let dirty = core::mem::take(&mut self.state().dirty);
+        let (replicas, jobs): (Vec<_>, Vec<_>) =
+            dirty.into_iter().filter_map(|replica| replica.begin_flush().map(|job| (replica, job))).unzip();
+        match self.dir.flush_round(jobs) {
+            Ok(outcomes) => FlushDone { flushed: replicas.into_iter().zip(outcomes).collect(), failed: None },
+            Err(error) => FlushDone { flushed: Vec::new(), failed: Some(error.to_string()) },
+        }
+    }
+
+    /// Flushes everything for a clean end: whatever is dirty, then the marker that says so.
+    pub(crate) fn close(&self, view: &View) {
+        let all = view.replicas.values().cloned();
+        let (replicas, jobs): (Vec<_>, Vec<_>) =
+            all.filter_map(|replica| replica.begin_flush().map(|job| (replica, job))).unzip();
+        let Ok(outcomes) = self.dir.flush_round(jobs) else { return };
+        for (replica, outcome) in replicas.iter().zip(outcomes) {
+            replica.flushed(outcome, &mut Effects::default());
+        }
+        let names = || view.replicas.values().filter_map(|replica| replica.bounds());
+        let ends = names().map(|(name, _, end)| (name, end)).collect();
+        let starts = names().map(|(name, start, _)| (name, start)).collect();
+        // What could not be written leaves the directory as after a crash, which is always safe.
+        let _unclean = self.dir.close(&ends, &starts, -1);
+    }
+
+    /// Tells the partitions what the round reached and starts the next if there is something to do.
+    pub(crate) fn finish(&self, done: FlushDone, fx: &mut Effects) {
+        if let Some(error) = done.failed {
+            // The only directory holds the metadata log too: going on would acknowledge what is not there (B1).
+            fx.fatal = Some(format!("the data directory is fenced, a flush failed: {error}"));
+            return;
+        }
+        for (replica, outcome) in done.flushed {
+            if replica.flushed(outcome, fx) {
+                self.state().dirty.push(replica);
+            }
+        }
+        let mut state = self.state();
+        state.running = !state.dirty.is_empty() || self.dir.wants_closing_round();
+        if state.running {
+            fx.jobs.push(Job::Flush);
+        }
+    }
+}

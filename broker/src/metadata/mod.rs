@@ -1,0 +1,509 @@
+//! The metadata owner: the quorum's member, the controller that it may be, and the image that follows.
+//!
+//! Requests become decisions, decisions become entries of the Raft log, committed entries become a new view
+//! that all owners receive *before* whoever asked gets the answer: who is told that a topic exists finds it.
+
+mod partitions;
+mod store;
+
+pub(crate) use store::{RaftStore, StoreError, Stored};
+
+use crate::api::{self, Answer, Malformed, Run, ViewContext};
+use crate::effects::{Asked, Effects, Input, Level, Mail, Owner, Reply};
+use crate::job::{Job, JobDone};
+use crate::shared::Shared;
+use crate::view::{Node, Replicas, View};
+use base::{BrokerId, Instant, Machine, Now, Rng, Span, Uuid, hit, planted};
+use bytes::Bytes;
+use cluster::controller::{self, Command, Controller, Defaults};
+use cluster::record_codec::{decode_entry, encode_entry};
+use cluster::{Delta, Endpoint, Image};
+use quorum::{Committed, Persist, ProposalId, Quorum, Role};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use wire::ErrorCode;
+
+/// Log entries in memory after which a snapshot is taken.
+const SNAPSHOT_ENTRIES: usize = 5_000;
+/// How long a write of the metadata waits before it is tried again on a full disk.
+const FULL_RETRY: Span = Span::from_millis(100);
+/// The largest decision that goes into one entry.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Who asked the controller.
+#[derive(Debug)]
+enum Asker {
+    /// A client.
+    Client(Asked),
+    /// Another owner of this node.
+    Owner { from: Owner, ticket: u64 },
+    /// This owner, on its way to serving.
+    Own,
+}
+
+/// A decision that has not committed yet.
+#[derive(Debug)]
+struct Pending {
+    id: ProposalId,
+    replies: Vec<(controller::Token, controller::Reply)>,
+}
+
+/// How far this node is on its way to serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No leader yet.
+    Electing,
+    /// The registration is being written.
+    Registering,
+    /// Registered; the broker is about to be unfenced.
+    Unfencing,
+    /// Clients are served.
+    Serving,
+}
+
+/// The metadata owner.
+pub struct Metadata {
+    node: Arc<Node>,
+    shared: Arc<Shared>,
+    quorum: Quorum,
+    store: Arc<RaftStore>,
+    committed: Image,
+    /// The committed image with everything decided since; what decisions read.
+    speculative: Option<Image>,
+    defaults: Defaults,
+    pending: VecDeque<Pending>,
+    askers: BTreeMap<controller::Token, Asker>,
+    next_token: controller::Token,
+    view: Arc<View>,
+    /// The same, for those outside of the owners.
+    latest_view: Arc<Mutex<Arc<View>>>,
+    /// Owners that receive every new view.
+    readers: Vec<Owner>,
+    endpoints: Vec<Endpoint>,
+    incarnation: Uuid,
+    phase: Phase,
+    snapshotting: bool,
+    /// A write that waits for room on the disk, and when it is tried again.
+    full: Option<(Instant, Persist)>,
+    next_retention: Instant,
+}
+
+/// What a metadata owner starts with.
+pub(crate) struct Start {
+    pub(crate) node: Arc<Node>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stored: Stored,
+    pub(crate) image: Image,
+    pub(crate) readers: Vec<Owner>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) rng: Rng,
+}
+
+impl Metadata {
+    pub(crate) fn new(start: Start, now: Now) -> Result<Self, quorum::QuorumError> {
+        let Start { node, shared, stored, image, readers, endpoints, mut rng } = start;
+        let quorum = Quorum::new(stored.start)?;
+        let mut incarnation = [0; 16];
+        rng.fill(&mut incarnation);
+        let defaults = Defaults {
+            num_partitions: node.config.num_partitions,
+            replication_factor: node.config.default_replication_factor,
+            delete_topics: node.config.delete_topics,
+            fixed: node.fixed.clone(),
+            rng: Some(rng),
+        };
+        let view = View { node: node.clone(), image: Arc::new(image.clone()), replicas: Replicas::default() };
+        let view = Arc::new(view);
+        let next_retention = now.mono + node.config.retention_check;
+        Ok(Self {
+            node,
+            shared,
+            quorum,
+            store: stored.store,
+            committed: image,
+            speculative: None,
+            defaults,
+            pending: VecDeque::new(),
+            askers: BTreeMap::new(),
+            next_token: 0,
+            latest_view: Arc::new(Mutex::new(view.clone())),
+            view,
+            readers,
+            endpoints,
+            incarnation: Uuid::random(incarnation),
+            phase: Phase::Electing,
+            snapshotting: false,
+            full: None,
+            next_retention,
+        })
+    }
+
+    /// The latest view.
+    #[must_use]
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Where the latest view can always be found.
+    pub(crate) fn latest_view(&self) -> Arc<Mutex<Arc<View>>> {
+        self.latest_view.clone()
+    }
+
+    /// True once clients may be served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.phase == Phase::Serving
+    }
+
+    /// Begins: opens what the snapshot knows and stands for election.
+    pub fn start(&mut self, now: Now, fx: &mut Effects) {
+        let all = partitions::everything(&self.committed);
+        self.apply_delta(&all, now, fx);
+        self.quorum.campaign();
+        self.drive(now, fx);
+    }
+
+    /// Takes an input and says what follows.
+    pub fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Mail(mail) => self.mail(now, mail, fx),
+            Input::JobDone(done) => self.job_done(now, done, fx),
+            Input::Tick => self.quorum.tick(),
+            Input::Connected { .. } | Input::Frame { .. } | Input::Closed { .. } => {
+                fx.fatal = Some("the metadata owner was sent a connection".into());
+            }
+        }
+        self.drive(now, fx);
+        self.retry_when_due(now, fx);
+        self.apply_retention(now, fx);
+    }
+
+    fn mail(&mut self, now: Now, mail: Mail, fx: &mut Effects) {
+        match mail {
+            Mail::Asked(asked) => self.client_asks(now, asked, fx),
+            Mail::Control { from, ticket, command } => {
+                self.decide(now, Asker::Owner { from, ticket }, command, fx)
+            }
+            Mail::Controlled { .. }
+            | Mail::Reply { .. }
+            | Mail::Refused { .. }
+            | Mail::View(_)
+            | Mail::Safe { .. }
+            | Mail::Readable { .. } => {
+                fx.fatal = Some("the metadata owner was sent another owner's mail".into())
+            }
+        }
+    }
+
+    fn client_asks(&mut self, now: Now, asked: Asked, fx: &mut Effects) {
+        let run = api::row(asked.head.api_key).map(|row| row.run);
+        let Some(Run::Controller { ask, .. }) = run else {
+            fx.fatal = Some("the metadata owner was sent a request for another owner".into());
+            return;
+        };
+        match ask(&asked) {
+            Ok(Answer::Ask(command)) => self.decide(now, Asker::Client(asked), command, fx),
+            Ok(Answer::Reply(bytes)) => reply(&asked, Ok(bytes), fx),
+            Err(malformed) => reply(&asked, Err(malformed), fx),
+        }
+    }
+
+    /// Decides a command and proposes what it writes. What reads only waits for what was decided before it.
+    fn decide(&mut self, now: Now, asker: Asker, command: Command, fx: &mut Effects) {
+        if self.speculative.is_none() {
+            return not_controller(asker, fx);
+        }
+        self.next_token += 1;
+        let token = self.next_token;
+        let decided = Controller::decide(&self.speculative, &mut self.defaults, now, (token, command));
+        self.askers.insert(token, asker);
+        if decided.records.is_empty() {
+            return self.answer_after_pending(now, decided.replies, fx);
+        }
+        let entry = match encode_entry(&decided.records) {
+            Ok(entry) if entry.len() <= ENTRY_BYTES_MAX => entry,
+            Ok(_) | Err(_) => {
+                hit!(decision_too_large);
+                let refused = controller::Refusal {
+                    code: ErrorCode::PolicyViolation,
+                    message: "The request changes more metadata than fits into one entry of the log (1 MiB). Split it.".into(),
+                };
+                return self.answer_after_pending(
+                    now,
+                    vec![(token, controller::Reply::Done(Err(refused)))],
+                    fx,
+                );
+            }
+        };
+        let Ok(id) = self.quorum.propose(&entry) else { return };
+        if let Some(image) = &mut self.speculative {
+            for record in &decided.records {
+                image.replay(record, &mut Delta::default());
+            }
+            image.index = id.index;
+        }
+        self.pending.push_back(Pending { id, replies: decided.replies });
+    }
+
+    fn answer_after_pending(
+        &mut self,
+        now: Now,
+        replies: Vec<(controller::Token, controller::Reply)>,
+        fx: &mut Effects,
+    ) {
+        match self.pending.back_mut() {
+            Some(last) => last.replies.extend(replies),
+            None => self.answer(now, replies, fx),
+        }
+    }
+
+    /// Lets the quorum work until it waits for the disk.
+    fn drive(&mut self, now: Now, fx: &mut Effects) {
+        loop {
+            let output = self.quorum.output();
+            let idle = output.persist.is_none() && output.committed.is_empty() && output.role.is_none();
+            if let Some(persist) = output.persist {
+                fx.jobs.push(Job::PersistRaft { store: self.store.clone(), persist });
+            }
+            if let Some(role) = output.role {
+                self.role_changed(role);
+            }
+            if !output.committed.is_empty() {
+                self.apply(now, output.committed, fx);
+            }
+            self.step_towards_serving(now, fx);
+            if idle || fx.fatal.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn role_changed(&mut self, role: Role) {
+        // What was decided but not committed is void unless this node leads on.
+        self.speculative = None;
+        self.pending.clear();
+        self.askers.clear();
+        if role != Role::Leader {
+            self.phase = Phase::Electing;
+        }
+    }
+
+    fn apply(&mut self, now: Now, entries: Vec<Committed>, fx: &mut Effects) {
+        let mut delta = Delta::default();
+        let mut replies = Vec::new();
+        for entry in entries {
+            let (index, term, data) = match entry {
+                Committed::Data { index, term, data } => (index, term, data),
+                Committed::Membership { index, term, .. } => (index, term, Bytes::new()),
+            };
+            if let Err(reason) = self.apply_one(data, &mut delta) {
+                // A node that cannot apply committed metadata must not go on (E1).
+                fx.fatal = Some(format!("metadata entry {index} cannot be applied: {reason}"));
+                return;
+            }
+            (self.committed.index, self.committed.term) = (index, term);
+            while let Some(front) = self.pending.front()
+                && front.id.index <= index
+            {
+                let Some(done) = self.pending.pop_front() else { break };
+                assert_eq!(
+                    done.id,
+                    ProposalId { index, term },
+                    "another entry committed at a proposal's index"
+                );
+                replies.extend(done.replies);
+            }
+        }
+        if self.quorum.role() == Role::Leader && self.speculative.is_none() {
+            self.speculative = Some(self.committed.clone());
+        }
+        self.apply_delta(&delta, now, fx);
+        self.answer(now, replies, fx);
+        self.snapshot_if_due(fx);
+    }
+
+    fn apply_one(&mut self, data: Bytes, delta: &mut Delta) -> Result<(), String> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let mut records = decode_entry(data).map_err(|error| format!("{error:?}"))?;
+        if planted!(B14) {
+            records.truncate(records.len().div_ceil(2));
+        }
+        for record in &records {
+            self.committed.replay(record, delta);
+        }
+        Ok(())
+    }
+
+    /// Opens and closes partitions as the metadata says and shows everybody the new view.
+    fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
+        let mut replicas = self.view.replicas.clone();
+        partitions::apply(&self.node, &self.shared, &self.committed, delta, &mut replicas, now, fx);
+        let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
+        self.view = Arc::new(view);
+        *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
+        for reader in &self.readers {
+            fx.mail.push((*reader, Mail::View(self.view.clone())));
+        }
+    }
+
+    fn answer(&mut self, now: Now, replies: Vec<(controller::Token, controller::Reply)>, fx: &mut Effects) {
+        for (token, answer) in replies {
+            match self.askers.remove(&token) {
+                Some(Asker::Client(asked)) => self.answer_client(now, &asked, answer, fx),
+                Some(Asker::Owner { from, ticket }) => {
+                    fx.tell(from, Mail::Controlled { ticket, reply: answer })
+                }
+                Some(Asker::Own) => self.own_answer(now, &answer, fx),
+                None => {}
+            }
+        }
+    }
+
+    fn answer_client(&self, now: Now, asked: &Asked, answer: controller::Reply, fx: &mut Effects) {
+        let run = api::row(asked.head.api_key).map(|row| row.run);
+        let Some(Run::Controller { answer: respond, .. }) = run else { return };
+        let cx = ViewContext::new(&self.view, &self.shared, now, true);
+        reply(asked, respond(&cx, asked, answer), fx);
+    }
+
+    /// Registers this broker, unfences it, and serves.
+    fn step_towards_serving(&mut self, now: Now, fx: &mut Effects) {
+        if self.phase != Phase::Electing || self.speculative.is_none() {
+            return;
+        }
+        self.phase = Phase::Registering;
+        let command = Command::RegisterBroker {
+            id: self.node.config.node_id,
+            incarnation: self.incarnation,
+            endpoints: self.endpoints.clone(),
+            rack: self.node.config.rack.clone(),
+            directories: vec![self.node.directory_id],
+        };
+        self.decide(now, Asker::Own, command, fx);
+    }
+
+    fn own_answer(&mut self, now: Now, answer: &controller::Reply, fx: &mut Effects) {
+        match (self.phase, answer) {
+            (Phase::Registering, controller::Reply::Registered { epoch }) => {
+                self.phase = Phase::Unfencing;
+                let id: BrokerId = self.node.config.node_id;
+                self.decide(now, Asker::Own, Command::UnfenceBroker { id, epoch: *epoch }, fx);
+                self.finalize_features(now, fx);
+            }
+            (Phase::Unfencing, controller::Reply::Done(Ok(()))) => {
+                self.phase = Phase::Serving;
+                fx.log(Level::Info, format!("Node {} serves", self.node.config.node_id));
+            }
+            (Phase::Serving, controller::Reply::Done(Ok(()))) => {}
+            (phase, other) => fx.log(Level::Error, format!("unexpected answer while {phase:?}: {other:?}")),
+        }
+    }
+
+    /// A fresh cluster finalizes what this program serves.
+    fn finalize_features(&mut self, now: Now, fx: &mut Effects) {
+        let known = |name: &str| self.committed.features().any(|(finalized, _)| finalized == name);
+        let missing = controller::FEATURES.iter().filter(|(name, _, _)| !known(name));
+        let updates: Vec<(String, i16)> =
+            missing.map(|(name, _, high)| ((*name).to_owned(), *high)).collect();
+        if !updates.is_empty() {
+            self.decide(now, Asker::Own, Command::UpdateFeatures { updates }, fx);
+        }
+    }
+
+    fn job_done(&mut self, now: Now, done: JobDone, fx: &mut Effects) {
+        match done {
+            JobDone::RaftPersisted { number, outcome: Ok(()), .. } => {
+                // Sending to peers comes with the cluster; a lone voter has none.
+                let _messages = self.quorum.persisted(number);
+                self.full = None;
+            }
+            JobDone::RaftPersisted { again: Some(persist), .. } => {
+                hit!(metadata_waits_for_space);
+                if self.full.is_none() {
+                    fx.log(
+                        Level::Error,
+                        "The disk is full: changes of the metadata wait until there is room",
+                    );
+                }
+                self.full = Some((now.mono + FULL_RETRY, persist));
+            }
+            JobDone::RaftPersisted { outcome: Err(error), .. } => {
+                // A fenced metadata directory ends the process: the log's tail is in doubt (B1).
+                fx.fatal = Some(format!("the metadata log cannot be written: {error}"));
+            }
+            JobDone::Snapshotted { index, outcome: Ok(()) } => {
+                self.snapshotting = false;
+                self.quorum.compact(index);
+            }
+            JobDone::Snapshotted { outcome: Err(error), .. } => {
+                self.snapshotting = false;
+                fx.log(Level::Error, format!("a snapshot of the metadata cannot be written: {error}"));
+            }
+            other => self.shared.job_done(Owner::Metadata, other, fx),
+        }
+    }
+
+    /// Tries again what a full disk has refused.
+    fn retry_when_due(&mut self, now: Now, fx: &mut Effects) {
+        let Some((at, persist)) = self.full.take() else { return };
+        if now.mono >= at {
+            fx.jobs.push(Job::PersistRaft { store: self.store.clone(), persist: persist.clone() });
+            // Kept to know that the disk was full; the next outcome replaces it.
+            self.full = Some((Instant::from_nanos(u64::MAX), persist));
+        } else {
+            fx.wake(at);
+            self.full = Some((at, persist));
+        }
+    }
+
+    fn snapshot_if_due(&mut self, fx: &mut Effects) {
+        if self.snapshotting || self.quorum.entries_in_memory() < SNAPSHOT_ENTRIES {
+            return;
+        }
+        self.snapshotting = true;
+        fx.jobs.push(Job::SnapshotMetadata {
+            store: self.store.clone(),
+            image: Arc::new(self.committed.clone()),
+        });
+    }
+
+    fn apply_retention(&mut self, now: Now, fx: &mut Effects) {
+        if now.mono >= self.next_retention {
+            self.next_retention = now.mono + self.node.config.retention_check.max(Span::from_millis(1));
+            for replica in self.view.replicas.values() {
+                fx.jobs.extend(replica.retention_job(now));
+            }
+        }
+        fx.wake(self.next_retention);
+    }
+}
+
+/// Sends an encoded response, or closes the connection of what could not be answered.
+fn reply(asked: &Asked, answer: Result<Bytes, Malformed>, fx: &mut Effects) {
+    let token = asked.token;
+    let mail = match answer {
+        Ok(bytes) => Mail::Reply { token, reply: Reply::bytes(bytes) },
+        Err(malformed) => Mail::Refused { token, reason: format!("{malformed:?}") },
+    };
+    fx.tell(Owner::Reactor(token.reactor), mail);
+}
+
+fn not_controller(asker: Asker, fx: &mut Effects) {
+    hit!(not_controller);
+    let refused = controller::Refusal {
+        code: ErrorCode::NotController,
+        message: "This is not the correct controller for this cluster.".into(),
+    };
+    let answer = controller::Reply::Done(Err(refused));
+    match asker {
+        // A connection that is closed is retried by every client; the request had no effect.
+        Asker::Client(asked) => {
+            let reason = "there is no controller".to_owned();
+            fx.tell(Owner::Reactor(asked.token.reactor), Mail::Refused { token: asked.token, reason });
+        }
+        Asker::Owner { from, ticket } => fx.tell(from, Mail::Controlled { ticket, reply: answer }),
+        Asker::Own => {}
+    }
+}

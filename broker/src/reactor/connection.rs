@@ -1,0 +1,99 @@
+//! A connection's replies leave in the order of its requests, however they become ready.
+
+use crate::effects::{Asked, Reply};
+use std::collections::VecDeque;
+
+/// Requests of one connection that may wait for their replies. The shell stops reading beyond it.
+pub const IN_FLIGHT_MAX: usize = 64;
+
+/// One client's connection.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// The client's address.
+    pub(crate) peer: String,
+    /// The slot of the oldest request without a reply.
+    first: u64,
+    waiting: VecDeque<Slot>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Empty,
+    /// The request waits for the controller and runs again afterwards.
+    Again(Box<Asked>),
+    Ready(Reply),
+}
+
+impl Connection {
+    pub(crate) fn new(peer: String) -> Self {
+        Self { peer, first: 0, waiting: VecDeque::new() }
+    }
+
+    /// Takes the next place in the order.
+    pub(crate) fn open_slot(&mut self) -> u64 {
+        self.waiting.push_back(Slot::Empty);
+        self.first + self.waiting.len() as u64 - 1
+    }
+
+    /// Requests without a reply.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn slot(&mut self, slot: u64) -> Option<&mut Slot> {
+        let at = usize::try_from(slot.checked_sub(self.first)?).ok()?;
+        self.waiting.get_mut(at)
+    }
+
+    /// Keeps a request until the controller has answered.
+    pub(crate) fn keep(&mut self, asked: Asked) {
+        if let Some(place) = self.slot(asked.token.slot) {
+            *place = Slot::Again(Box::new(asked));
+        }
+    }
+
+    /// Takes back a request that was kept.
+    pub(crate) fn take_kept(&mut self, slot: u64) -> Option<Asked> {
+        let place = self.slot(slot)?;
+        match core::mem::replace(place, Slot::Empty) {
+            Slot::Again(asked) => Some(*asked),
+            other @ (Slot::Empty | Slot::Ready(_)) => {
+                *place = other;
+                None
+            }
+        }
+    }
+
+    /// Puts a reply in its place and returns all that can leave now.
+    pub(crate) fn complete(&mut self, slot: u64, reply: Reply) -> Vec<Reply> {
+        if let Some(place) = self.slot(slot) {
+            *place = Slot::Ready(reply);
+        }
+        let mut ready = Vec::new();
+        while let Some(Slot::Ready(_)) = self.waiting.front() {
+            if let Some(Slot::Ready(reply)) = self.waiting.pop_front() {
+                ready.push(reply);
+            }
+            self.first += 1;
+        }
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn replies_leave_in_the_order_of_requests() {
+        let reply = |text: &'static str| Reply::bytes(Bytes::from_static(text.as_bytes()));
+        let mut connection = Connection::default();
+        let slots: Vec<u64> = (0..3).map(|_| connection.open_slot()).collect();
+        assert!(connection.complete(slots[2], reply("c")).is_empty());
+        assert!(connection.complete(slots[1], reply("b")).is_empty());
+        assert_eq!(connection.complete(slots[0], reply("a")).len(), 3);
+        assert_eq!(connection.in_flight(), 0);
+        assert!(connection.complete(slots[0], reply("late")).is_empty(), "a late reply is dropped");
+    }
+}

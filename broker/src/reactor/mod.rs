@@ -1,0 +1,236 @@
+//! A reactor: owns connections for life, answers what the view can answer, appends and reads partitions, and
+//! passes on the rest. One thread drives it; it never waits.
+
+mod connection;
+pub(crate) mod fetch;
+pub(crate) mod produce;
+pub(crate) mod session;
+
+pub use connection::IN_FLIGHT_MAX;
+
+use crate::api::{self, Answer, Malformed, Row, Run, ViewContext};
+use crate::effects::{Asked, ConnId, Effects, Input, Level, Mail, Owner, Reply, Token};
+use crate::job::JobDone;
+use crate::shared::Shared;
+use crate::view::View;
+use base::{Now, hit};
+use bytes::Bytes;
+use cluster::controller::Command;
+use connection::Connection;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wire::{ApiKey, Reader, RequestHead};
+
+/// Carries out an API that needs the reactor itself.
+pub(crate) type Handler = fn(&mut Reactor, Asked, Now, &mut Effects) -> Result<(), Malformed>;
+
+/// One of the node's reactors.
+#[derive(Debug)]
+pub struct Reactor {
+    id: u16,
+    pub(crate) view: Arc<View>,
+    pub(crate) shared: Arc<Shared>,
+    connections: BTreeMap<ConnId, Connection>,
+    pub(crate) produces: produce::Parked,
+    pub(crate) fetches: fetch::Parked,
+    pub(crate) sessions: session::Sessions,
+    /// Requests that wait for the controller: ticket → where they are kept.
+    asking: BTreeMap<u64, Token>,
+    next_ticket: u64,
+}
+
+impl Reactor {
+    pub(crate) fn new(id: u16, view: Arc<View>, shared: Arc<Shared>) -> Self {
+        let sessions = session::Sessions::new(id, view.node.config.fetch_sessions_max);
+        Self {
+            id,
+            view,
+            shared,
+            connections: BTreeMap::new(),
+            produces: produce::Parked::default(),
+            fetches: fetch::Parked::default(),
+            sessions,
+            asking: BTreeMap::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// This reactor's name.
+    #[must_use]
+    pub const fn owner(&self) -> Owner {
+        Owner::Reactor(self.id)
+    }
+
+    /// True while `conn` may send more requests.
+    #[must_use]
+    pub fn may_read(&self, conn: ConnId) -> bool {
+        self.connections.get(&conn).is_some_and(|connection| connection.in_flight() < IN_FLIGHT_MAX)
+    }
+
+    /// Takes an input and says what follows.
+    pub fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Connected { conn, peer } => {
+                self.connections.insert(conn, Connection::new(peer));
+            }
+            Input::Frame { conn, frame } => self.frame(now, conn, frame, fx),
+            Input::Closed { conn } => {
+                self.connections.remove(&conn);
+            }
+            Input::Mail(mail) => self.mail(now, mail, fx),
+            Input::JobDone(done) => self.job_done(now, done, fx),
+            Input::Tick => {}
+        }
+        self.expire(now, fx);
+    }
+
+    fn expire(&mut self, now: Now, fx: &mut Effects) {
+        self.expire_produces(now, fx);
+        self.expire_fetches(now, fx);
+        if let Some(at) = self.produces.next_deadline().into_iter().chain(self.fetches.next_deadline()).min()
+        {
+            fx.wake(at);
+        }
+    }
+
+    fn frame(&mut self, now: Now, conn: ConnId, frame: Bytes, fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let mut reader = Reader::new(frame);
+        let head = match RequestHead::decode(&mut reader) {
+            Ok(head) => head,
+            Err(error) => return self.refuse(conn, &format!("a request header cannot be read: {error}"), fx),
+        };
+        let token = Token { reactor: self.id, conn, slot: connection.open_slot() };
+        let asked = Asked { token, head, body: reader.rest() };
+        let Some(row) = api::row(asked.head.api_key) else {
+            let text = format!("API key {} is not served", asked.head.api_key);
+            return self.refuse(conn, &text, fx);
+        };
+        if !row.served.contains(&asked.head.version) {
+            return self.unsupported_version(row, &asked, fx);
+        }
+        self.shared.counters.request(row.key);
+        self.run(now, row, asked, false, fx);
+    }
+
+    fn unsupported_version(&mut self, row: &Row, asked: &Asked, fx: &mut Effects) {
+        if row.key != ApiKey::ApiVersions {
+            let text = format!("version {} of {} is not served", asked.head.version, row.key.name());
+            return self.refuse(asked.token.conn, &text, fx);
+        }
+        hit!(api_versions_downgraded);
+        let correlation_id = asked.head.correlation_id;
+        match wire::encode_response(ApiKey::ApiVersions, 0, correlation_id, &api::unsupported_api_versions())
+        {
+            Ok(encoded) => self.complete(asked.token, Reply::bytes(encoded.bytes), fx),
+            Err(error) => self.refuse(asked.token.conn, &format!("{error:?}"), fx),
+        }
+    }
+
+    fn run(&mut self, now: Now, row: &'static Row, asked: Asked, asked_controller: bool, fx: &mut Effects) {
+        let conn = asked.token.conn;
+        let done = match row.run {
+            Run::View(handle) => {
+                let cx = ViewContext::new(&self.view, &self.shared, now, asked_controller);
+                handle(&cx, &asked).map(|answer| self.view_answer(asked, answer, fx))
+            }
+            Run::Reactor(handle) => handle(self, asked, now, fx),
+            Run::Groups(_) => {
+                fx.tell(Owner::Groups, Mail::Asked(asked));
+                Ok(())
+            }
+            Run::Controller { .. } => {
+                fx.tell(Owner::Metadata, Mail::Asked(asked));
+                Ok(())
+            }
+        };
+        if let Err(malformed) = done {
+            self.refuse(conn, &format!("{} cannot be answered: {malformed:?}", row.key.name()), fx);
+        }
+    }
+
+    fn view_answer(&mut self, asked: Asked, answer: Answer<Bytes>, fx: &mut Effects) {
+        match answer {
+            Answer::Reply(bytes) => self.complete(asked.token, Reply::bytes(bytes), fx),
+            Answer::Ask(command) => self.ask_controller(asked, command, fx),
+        }
+    }
+
+    /// Asks the controller on behalf of a request, which runs again when the answer is here.
+    pub(crate) fn ask_controller(&mut self, asked: Asked, command: Command, fx: &mut Effects) {
+        let token = asked.token;
+        let Some(connection) = self.connections.get_mut(&token.conn) else { return };
+        connection.keep(asked);
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.asking.insert(ticket, token);
+        fx.tell(Owner::Metadata, Mail::Control { from: self.owner(), ticket, command });
+    }
+
+    fn mail(&mut self, now: Now, mail: Mail, fx: &mut Effects) {
+        match mail {
+            Mail::Reply { token, reply } => self.complete(token, reply, fx),
+            Mail::Refused { token, reason } => self.refuse(token.conn, &reason, fx),
+            Mail::View(view) => self.new_view(now, view, fx),
+            Mail::Controlled { ticket, reply } => self.controlled(now, ticket, reply, fx),
+            Mail::Safe { ticket, part, kept } => self.produce_safe(ticket, part, kept, fx),
+            Mail::Readable { ticket, bytes } => self.fetch_readable(now, ticket, bytes, fx),
+            Mail::Asked(_) | Mail::Control { .. } => {
+                fx.fatal = Some("a reactor was sent a request for another owner".into());
+            }
+        }
+    }
+
+    fn new_view(&mut self, now: Now, view: Arc<View>, fx: &mut Effects) {
+        self.view = view;
+        // Leaders or topics may have gone: waiting fetches look again and tell their clients.
+        self.recheck_fetches(now, fx);
+    }
+
+    fn controlled(&mut self, now: Now, ticket: u64, reply: cluster::controller::Reply, fx: &mut Effects) {
+        if let cluster::controller::Reply::ProducerIds { first, count } = reply {
+            self.shared.producer_ids.refill(first, count);
+        }
+        let Some(token) = self.asking.remove(&ticket) else { return };
+        let Some(connection) = self.connections.get_mut(&token.conn) else { return };
+        let Some(asked) = connection.take_kept(token.slot) else { return };
+        if let Some(row) = api::row(asked.head.api_key) {
+            self.run(now, row, asked, true, fx);
+        }
+    }
+
+    fn job_done(&mut self, _now: Now, done: JobDone, fx: &mut Effects) {
+        let owner = self.owner();
+        self.shared.job_done(owner, done, fx);
+    }
+
+    /// Answers a request; what can leave in order leaves.
+    pub(crate) fn complete(&mut self, token: Token, reply: Reply, fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&token.conn) else { return };
+        for reply in connection.complete(token.slot, reply) {
+            if !reply.is_empty() {
+                fx.replies.push((token.conn, reply));
+            }
+        }
+    }
+
+    /// Closes the connection of a client that sent what cannot be answered.
+    fn refuse(&mut self, conn: ConnId, reason: &str, fx: &mut Effects) {
+        let Some(connection) = self.connections.remove(&conn) else { return };
+        hit!(connection_refused);
+        fx.log(Level::Warn, format!("Closing the connection of {}: {reason}", connection.peer));
+        fx.close.push(conn);
+    }
+
+    /// Requests of a connection that wait for their replies.
+    #[must_use]
+    pub fn in_flight(&self, conn: ConnId) -> usize {
+        self.connections.get(&conn).map_or(0, Connection::in_flight)
+    }
+
+    /// Its number among the node's reactors.
+    #[must_use]
+    pub const fn id(&self) -> u16 {
+        self.id
+    }
+}

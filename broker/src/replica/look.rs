@@ -1,0 +1,199 @@
+//! Reading a partition: batches, offsets of timestamps, epochs, producers.
+
+use super::accept::codec_of;
+use super::{Inner, Replica};
+use base::{EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit};
+use seglog::{PartitionName, ReadSlice, RecordCodec};
+use wire::ErrorCode;
+use wire::record::Compression;
+
+/// What a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Up to the high watermark.
+    ReadUncommitted,
+    /// Up to the last stable offset, which is the same as long as no transactions are served.
+    ReadCommitted,
+}
+
+/// Why a read was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadError {
+    pub(crate) code: ErrorCode,
+}
+
+/// What a fetch of one partition found.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) high_watermark: EndOffset,
+    pub(crate) log_start: EndOffset,
+    pub(crate) slice: Option<ReadSlice>,
+}
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) offset: EndOffset,
+    pub(crate) epoch: LeaderEpoch,
+}
+
+/// A producer that the partition remembers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownProducer {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: ProducerEpoch,
+    pub(crate) last_sequence: i32,
+    pub(crate) last_timestamp: Timestamp,
+}
+
+impl Replica {
+    /// Finds batches from `from` on, up to `max` bytes and the high watermark. `epoch` is the leader epoch
+    /// that the client knows.
+    pub(crate) fn read(
+        &self,
+        from: EndOffset,
+        epoch: LeaderEpoch,
+        max: u64,
+        _isolation: Isolation,
+        whole_batch: bool,
+    ) -> Result<Read, ReadError> {
+        let mut inner = self.inner();
+        inner.check_epoch(epoch)?;
+        // The bound is read once for the whole request (A20).
+        let high_watermark = inner.high_watermark();
+        let (log_start, end) = (inner.log.start(), inner.log.end());
+        if from < log_start || from > end {
+            hit!(fetch_out_of_range);
+            return Err(ReadError { code: ErrorCode::OffsetOutOfRange });
+        }
+        if from >= high_watermark || (max == 0 && !whole_batch) {
+            return Ok(Read { high_watermark, log_start, slice: None });
+        }
+        let max = max.min(u64::from(u32::MAX));
+        let slice = inner.log.read(from, max, high_watermark, whole_batch).map_err(read_code)?;
+        Ok(Read { high_watermark, log_start, slice })
+    }
+
+    /// Checks the leader epoch that a client knows against this leader's (KIP-320).
+    pub(crate) fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ReadError> {
+        self.inner().check_epoch(epoch)
+    }
+
+    /// The end of what a reader may see.
+    pub(crate) fn latest(&self, _isolation: Isolation) -> Position {
+        let inner = self.inner();
+        Position { timestamp: Timestamp::NONE, offset: inner.high_watermark(), epoch: inner.epoch() }
+    }
+
+    /// The log's beginning.
+    pub(crate) fn earliest(&self) -> Position {
+        let inner = self.inner();
+        let offset = inner.log.start();
+        let epoch = inner.log.epochs().epoch_of(offset).unwrap_or(inner.epoch());
+        Position { timestamp: Timestamp::NONE, offset, epoch }
+    }
+
+    /// The first record that is not older than `timestamp`.
+    pub(crate) fn offset_at(&self, timestamp: Timestamp) -> Result<Option<Position>, ErrorCode> {
+        let mut inner = self.inner();
+        let high_watermark = inner.high_watermark();
+        let opener = Opener { bytes_max: inner.config.max_decompressed_bytes };
+        let hit = inner.log.find_time(timestamp, &opener).map_err(|e| read_code(e).code)?;
+        Ok(hit.map(position).filter(|found| found.offset < high_watermark))
+    }
+
+    /// The record with the greatest timestamp.
+    pub(crate) fn max_timestamp(&self) -> Result<Option<Position>, ErrorCode> {
+        let mut inner = self.inner();
+        let high_watermark = inner.high_watermark();
+        let opener = Opener { bytes_max: inner.config.max_decompressed_bytes };
+        let hit = inner.log.find_latest_time(&opener).map_err(|e| read_code(e).code)?;
+        Ok(hit.map(position).filter(|found| found.offset < high_watermark))
+    }
+
+    /// The greatest epoch not above `epoch`, and where it ends.
+    pub(crate) fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, EndOffset)> {
+        let mut inner = self.inner();
+        let end = inner.log.end_of_epoch(epoch).ok().flatten()?;
+        Some((end.epoch, end.end))
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.inner().log.size().unwrap_or(0)
+    }
+
+    /// What the partition remembers of producers.
+    pub(crate) fn producers<T>(&self, show: impl Fn(&KnownProducer) -> T) -> Vec<T> {
+        let inner = self.inner();
+        let known = inner.log.producers().iter().map(|(id, state)| KnownProducer {
+            id,
+            epoch: state.epoch,
+            last_sequence: state.batches().last().map_or(-1, |batch| batch.last_sequence),
+            last_timestamp: state
+                .batches()
+                .last()
+                .map_or(Timestamp::NONE, |batch| Timestamp(batch.timestamp)),
+        });
+        known.map(|known| show(&known)).collect()
+    }
+
+    /// The partition's name, beginning and end, for the checkpoints of a clean end.
+    pub(crate) fn bounds(&self) -> Option<(PartitionName, EndOffset, EndOffset)> {
+        let inner = self.inner();
+        inner.leader.as_ref()?;
+        Some((inner.log.name().clone(), inner.log.start(), inner.log.end()))
+    }
+
+    /// The leader epoch in force.
+    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
+        self.inner().epoch()
+    }
+}
+
+impl Inner {
+    fn epoch(&self) -> LeaderEpoch {
+        self.leader.as_ref().map_or(LeaderEpoch::UNKNOWN, |leader| leader.epoch)
+    }
+
+    fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ReadError> {
+        let Some(leader) = &self.leader else {
+            return Err(ReadError { code: ErrorCode::NotLeaderOrFollower });
+        };
+        match epoch {
+            LeaderEpoch::UNKNOWN => Ok(()),
+            older if older < leader.epoch => Err(ReadError { code: ErrorCode::FencedLeaderEpoch }),
+            newer if newer > leader.epoch => Err(ReadError { code: ErrorCode::UnknownLeaderEpoch }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn position(hit: seglog::TimeHit) -> Position {
+    Position { timestamp: hit.timestamp, offset: EndOffset(hit.offset.0), epoch: hit.leader_epoch }
+}
+
+/// Opens compressed payloads for searches by timestamp.
+struct Opener {
+    bytes_max: u32,
+}
+
+impl RecordCodec for Opener {
+    fn decompress(&self, compression: Compression, payload: &[u8]) -> Option<Vec<u8>> {
+        codec::decompress(codec_of(compression), payload, u64::from(self.bytes_max)).ok()
+    }
+
+    fn compress(&self, compression: Compression, records: &[u8]) -> Option<Vec<u8>> {
+        codec::compress(codec_of(compression), None, records).ok()
+    }
+}
+
+fn read_code(error: seglog::ReadError) -> ReadError {
+    let code = match error {
+        seglog::ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        seglog::ReadError::Damaged(_) => ErrorCode::CorruptMessage,
+        seglog::ReadError::Disk(_) => ErrorCode::KafkaStorageError,
+    };
+    ReadError { code }
+}

@@ -1,0 +1,418 @@
+//! One partition as this node holds it: its log and its leader, behind one leaf lock, and those who wait for it.
+//!
+//! The lock is held for offset assignment and the write, never for a flush. No two partition locks are ever
+//! held at once.
+
+mod accept;
+mod look;
+mod wait;
+
+pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
+pub(crate) use wait::Waiter;
+
+use crate::effects::{Effects, Mail};
+use crate::job::Job;
+use accept::{Accepted, accept, too_large};
+use base::{
+    BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId,
+    hit, planted,
+};
+use cluster::config::{Durability, TimestampType, TopicConfig};
+use cluster::{Leader, PartitionState, Progress};
+use seglog::dir::{FlushJob, FlushOutcome, Flushed, LogDir};
+use seglog::producer::ProducerError;
+use seglog::{AppendError, Log, LogConfig, OpenLogError, Origin, PartitionName};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wait::Waiters;
+use wire::ErrorCode;
+use wire::record::{CheckedBatches, TimestampType as Stamp};
+
+/// What a produce asks for before its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// No reply at all.
+    None,
+    /// Written by the leader.
+    Leader,
+    /// Safe: the high watermark has passed it.
+    All,
+}
+
+/// A partition of this node.
+#[derive(Debug)]
+pub struct Replica {
+    pub(crate) topic: TopicId,
+    pub(crate) name: Arc<str>,
+    pub(crate) index: PartitionIndex,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    log: Log,
+    /// `None` once the partition has been deleted.
+    leader: Option<Leader>,
+    config: Arc<TopicConfig>,
+    waiters: Waiters,
+    /// True while the flusher knows that there is something to flush.
+    scheduled: bool,
+    /// Bytes appended since the partition was opened, for those who wait for an amount.
+    bytes: u64,
+    /// Those bytes at the high watermark.
+    safe_bytes: u64,
+    /// Those bytes when the flush under way began.
+    flushing_bytes: u64,
+}
+
+/// What a produce did.
+#[derive(Debug)]
+pub(crate) struct Produced {
+    /// Offset of the first record.
+    pub(crate) base: LastOffset,
+    /// The broker's time, if the topic has log append time.
+    pub(crate) log_append_time: Option<Timestamp>,
+    /// Where the log begins.
+    pub(crate) log_start: EndOffset,
+    /// True if the reply has to wait until the records are safe.
+    pub(crate) waits: bool,
+    /// True if the flusher is to be told.
+    pub(crate) dirty: bool,
+    /// Bytes written.
+    pub(crate) bytes: u64,
+    /// Records written.
+    pub(crate) records: u64,
+    told: Vec<(Waiter, Told)>,
+}
+
+/// What a waiter is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Safe,
+    Gone,
+    Readable(u64),
+}
+
+/// Why a produce was refused.
+#[derive(Debug)]
+pub(crate) struct ProduceError {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Option<String>,
+    /// Records that are to blame, by their place in the batch.
+    pub(crate) records: Vec<(i32, String)>,
+    pub(crate) log_start: Option<EndOffset>,
+}
+
+impl ProduceError {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: Some(message.into()), records: Vec::new(), log_start: None }
+    }
+}
+
+/// Why a log's beginning was not moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrimError {
+    /// Beyond what is safe, or below zero.
+    BeyondHighWatermark,
+    /// A topic that is only compacted loses no records by request.
+    CompactedOnly,
+    /// The disk failed.
+    Storage,
+}
+
+fn tell(told: Vec<(Waiter, Told)>, fx: &mut Effects) {
+    for (Waiter { owner, ticket, part }, told) in told {
+        let mail = match told {
+            Told::Safe => Mail::Safe { ticket, part, kept: true },
+            Told::Gone => Mail::Safe { ticket, part, kept: false },
+            Told::Readable(bytes) => Mail::Readable { ticket, bytes },
+        };
+        fx.tell(owner, mail);
+    }
+}
+
+impl Produced {
+    /// Tells those who waited for these records.
+    pub(crate) fn tell(&mut self, fx: &mut Effects) {
+        tell(core::mem::take(&mut self.told), fx);
+    }
+}
+
+/// What is needed to open a partition.
+pub(crate) struct Opening<'a> {
+    pub(crate) dir: &'a Arc<LogDir>,
+    pub(crate) topic: TopicId,
+    pub(crate) name: &'a Arc<str>,
+    pub(crate) index: PartitionIndex,
+    pub(crate) config: Arc<TopicConfig>,
+    pub(crate) producer_expiration: Span,
+}
+
+impl Replica {
+    /// Opens the partition's log, creating it if need be, with this broker (`own`) as its leader.
+    pub(crate) fn open(
+        opening: Opening<'_>,
+        own: BrokerId,
+        state: &PartitionState,
+        now: Now,
+    ) -> Result<Self, OpenLogError> {
+        let Opening { dir, topic, name, index, config, producer_expiration } = opening;
+        let log_config = log_config(&config, producer_expiration);
+        let partition = PartitionName::new(name, index).ok_or(OpenLogError::Fenced)?;
+        let mut log = Log::create(dir, &partition, topic, log_config, now)?;
+        log.begin_epoch(state.leader_epoch);
+        let progress = Progress { log_end: log.end(), flushed: log.flushed() };
+        let followers = state.isr.iter().copied().filter(|id| *id != own);
+        // What recovery kept was flushed before: with no other replica in sync all of it is safe.
+        let leader = Leader::new(state.leader_epoch, config.durability, followers, progress, log.start());
+        let inner = Inner {
+            log,
+            leader: Some(leader),
+            config,
+            waiters: Waiters::default(),
+            scheduled: false,
+            bytes: 0,
+            safe_bytes: 0,
+            flushing_bytes: 0,
+        };
+        Ok(Self { topic, name: name.clone(), index, inner: Mutex::new(inner) })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a client's batch.
+    pub(crate) fn produce(
+        &self,
+        records: &[u8],
+        acks: Acks,
+        now: Now,
+        waiter: Waiter,
+    ) -> Result<Produced, ProduceError> {
+        let config = self.inner().config.clone();
+        let accepted = accept(records, &config, now)?;
+        let again;
+        let checked = match accepted {
+            Accepted::AsSent(checked) => checked,
+            Accepted::Again(bytes) => {
+                again = bytes;
+                CheckedBatches::from_produce(&again)?
+            }
+        };
+        let mut inner = self.inner();
+        inner.check_isr(acks)?;
+        inner.append(&checked, Origin::Client { strict: false }, acks, now, waiter)
+    }
+
+    /// Appends a batch of the broker's own; it waits until the batch is safe.
+    pub(crate) fn append_own(
+        &self,
+        batch: &CheckedBatches<'_>,
+        now: Now,
+        waiter: Waiter,
+    ) -> Result<Produced, ProduceError> {
+        self.inner().append(batch, Origin::Broker, Acks::All, now, waiter)
+    }
+
+    /// What the flusher has to make durable.
+    pub(crate) fn begin_flush(&self) -> Option<FlushJob> {
+        let mut inner = self.inner();
+        inner.scheduled = false;
+        inner.flushing_bytes = inner.bytes;
+        inner.log.flush_job()
+    }
+
+    /// Takes note of a flush. Returns true if there is more to flush already.
+    pub(crate) fn flushed(&self, outcome: FlushOutcome, fx: &mut Effects) -> bool {
+        let mut inner = self.inner();
+        let postponed = matches!(outcome.flushed, Flushed::Postponed);
+        inner.log.flushed_to(&outcome);
+        let flushed = inner.log.flushed();
+        let moved = inner.leader.as_mut().is_some_and(|leader| leader.flushed(flushed));
+        if moved {
+            inner.safe_bytes = inner.safe_bytes.max(inner.flushing_bytes);
+        }
+        let told = if moved { inner.wake() } else { Vec::new() };
+        let again = postponed && !inner.scheduled;
+        inner.scheduled |= again;
+        drop(inner);
+        tell(told, fx);
+        again
+    }
+
+    /// Other settings are in force.
+    pub(crate) fn configure(&self, config: Arc<TopicConfig>, producer_expiration: Span, fx: &mut Effects) {
+        let mut inner = self.inner();
+        inner.log.configure(log_config(&config, producer_expiration));
+        let moved = inner.leader.as_mut().is_some_and(|leader| leader.set_durability(config.durability));
+        inner.config = config;
+        if moved {
+            inner.safe_bytes = inner.bytes;
+        }
+        let told = if moved { inner.wake() } else { Vec::new() };
+        drop(inner);
+        tell(told, fx);
+    }
+
+    /// The partition is gone: everybody who waits is told, and its files are let go.
+    pub(crate) fn delete(&self, fx: &mut Effects) -> Job {
+        let mut inner = self.inner();
+        inner.leader = None;
+        let told = inner.waiters.all_gone();
+        let name = inner.log.name().clone();
+        let dir = inner.log.dir().clone();
+        drop(inner);
+        tell(told, fx);
+        Job::Remove { dir, name, topic: self.topic }
+    }
+
+    /// Durably moves the log's beginning (`None`: to the high watermark). Waits for the device.
+    pub(crate) fn trim(&self, to: Option<EndOffset>) -> Result<EndOffset, TrimError> {
+        let mut inner = self.inner();
+        if inner.config.cleanup.compact && !inner.config.cleanup.delete {
+            return Err(TrimError::CompactedOnly);
+        }
+        let high_watermark = inner.high_watermark();
+        let to = to.unwrap_or(high_watermark);
+        if to > high_watermark || to < EndOffset::ZERO {
+            return Err(TrimError::BeyondHighWatermark);
+        }
+        let job = inner.log.delete_records(to, high_watermark).map_err(|_| TrimError::Storage)?;
+        let start = inner.log.start();
+        drop(inner);
+        match job {
+            Some(job) => {
+                job.run().and_then(|files| files.run()).map(|()| start).map_err(|_| TrimError::Storage)
+            }
+            None => Ok(start),
+        }
+    }
+
+    /// Segments that retention lets go, as a job; their files go at once, open handles read on.
+    pub(crate) fn retention_job(self: &Arc<Self>, now: Now) -> Option<Job> {
+        let mut inner = self.inner();
+        inner.log.expire_producers(now);
+        let high_watermark = inner.high_watermark();
+        let segments = inner.log.plan_retention(high_watermark, now).ok().flatten()?;
+        hit!(retention_deleted);
+        Some(Job::Retire { replica: self.clone(), segments })
+    }
+
+    /// Asks to be told when the high watermark moves.
+    pub(crate) fn watch(&self, waiter: Waiter) {
+        self.inner().waiters.watch(waiter);
+    }
+
+    /// Takes that back.
+    pub(crate) fn unwatch(&self, waiter: Waiter) {
+        self.inner().waiters.unwatch(waiter);
+    }
+}
+
+impl Inner {
+    fn high_watermark(&self) -> EndOffset {
+        self.leader.as_ref().map_or(EndOffset::ZERO, Leader::high_watermark)
+    }
+
+    fn check_isr(&self, acks: Acks) -> Result<(), ProduceError> {
+        let Some(leader) = &self.leader else {
+            return Err(ProduceError::new(ErrorCode::NotLeaderOrFollower, "the partition is gone"));
+        };
+        let needed = self.config.min_insync_replicas as usize;
+        if acks == Acks::All && leader.isr_len() < needed {
+            let text = format!(
+                "The size of the current ISR is {}, less than min.insync.replicas {needed}",
+                leader.isr_len()
+            );
+            return Err(ProduceError::new(ErrorCode::NotEnoughReplicas, text));
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        batches: &CheckedBatches<'_>,
+        origin: Origin,
+        acks: Acks,
+        now: Now,
+        waiter: Waiter,
+    ) -> Result<Produced, ProduceError> {
+        let Some(leader) = &mut self.leader else {
+            return Err(ProduceError::new(ErrorCode::NotLeaderOrFollower, "the partition is gone"));
+        };
+        let appended = self.log.append(batches, origin, leader.epoch, now).map_err(refusal)?;
+        let moved = leader.appended(self.log.end());
+        self.bytes += appended.bytes;
+        if moved {
+            self.safe_bytes = self.bytes;
+        }
+        let safe = leader.high_watermark() >= appended.end || planted!(D1);
+        let waits = acks == Acks::All && !safe;
+        if waits {
+            self.waiters.until(appended.end, waiter);
+        }
+        let wants_flush = leader.durability() == Durability::Flushed && !appended.duplicate;
+        let dirty = wants_flush && !self.scheduled;
+        self.scheduled |= dirty;
+        Ok(Produced {
+            base: appended.base,
+            log_append_time: appended.log_append_time,
+            log_start: self.log.start(),
+            waits,
+            dirty,
+            bytes: appended.bytes,
+            records: if appended.duplicate { 0 } else { (appended.end.0 - appended.base.0).unsigned_abs() },
+            told: if moved { self.wake() } else { Vec::new() },
+        })
+    }
+
+    /// Those for whom the high watermark has moved far enough.
+    fn wake(&mut self) -> Vec<(Waiter, Told)> {
+        let high_watermark = self.high_watermark();
+        self.waiters.wake(high_watermark, self.safe_bytes)
+    }
+}
+
+fn refusal(error: AppendError) -> ProduceError {
+    let text = error.to_string();
+    match error {
+        AppendError::BatchTooLarge { bytes, max } => too_large(bytes, max),
+        AppendError::BatchesTooLarge { .. } => ProduceError::new(ErrorCode::RecordListTooLarge, text),
+        AppendError::Producer(error) => ProduceError::new(producer_code(error), text),
+        AppendError::UnexpectedOffset { .. } => ProduceError::new(ErrorCode::InvalidRecord, text),
+        AppendError::NoSpace | AppendError::Fenced(_) => {
+            ProduceError::new(ErrorCode::KafkaStorageError, text)
+        }
+    }
+}
+
+const fn producer_code(error: ProducerError) -> ErrorCode {
+    match error {
+        ProducerError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::OutOfOrder { .. } | ProducerError::UnknownProducer { .. } => {
+            ErrorCode::OutOfOrderSequenceNumber
+        }
+        ProducerError::TransactionOpen => ErrorCode::InvalidTxnState,
+    }
+}
+
+fn log_config(config: &TopicConfig, producer_expiration: Span) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.segment_bytes,
+        segment_time: config.segment_age,
+        index_bytes_max: config.segment_index_bytes,
+        index_interval_bytes: config.index_interval_bytes,
+        message_bytes_max: config.max_message_bytes,
+        timestamp_type: match config.timestamp_type {
+            TimestampType::CreateTime => Stamp::CreateTime,
+            TimestampType::LogAppendTime => Stamp::LogAppendTime,
+        },
+        retention_time: config.retention,
+        retention_bytes: config.retention_bytes,
+        deletes: config.cleanup.delete,
+        compacts: config.cleanup.compact,
+        delete_retention: config.delete_retention,
+        producer_expiration,
+        ..LogConfig::default()
+    }
+}

@@ -1,0 +1,66 @@
+//! Those who wait for a partition's high watermark.
+
+use super::Told;
+use crate::effects::Owner;
+use base::EndOffset;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names something that waits: an owner's ticket, and which part of it this partition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Waiter {
+    pub(crate) owner: Owner,
+    pub(crate) ticket: u64,
+    pub(crate) part: u32,
+}
+
+/// All who wait for one partition. Bounded by the requests in flight.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    /// For everything before an offset to be safe.
+    safe: BTreeSet<(EndOffset, Waiter)>,
+    /// For anything new to read; the value is the bytes that were safe when they were last told.
+    readers: BTreeMap<Waiter, u64>,
+    /// Bytes that were safe at the last wake.
+    seen_bytes: u64,
+}
+
+impl Waiters {
+    pub(super) fn until(&mut self, end: EndOffset, waiter: Waiter) {
+        self.safe.insert((end, waiter));
+    }
+
+    pub(super) fn watch(&mut self, waiter: Waiter) {
+        self.readers.insert(waiter, self.seen_bytes);
+    }
+
+    pub(super) fn unwatch(&mut self, waiter: Waiter) {
+        self.readers.remove(&waiter);
+    }
+
+    /// The high watermark has moved.
+    pub(super) fn wake(&mut self, high_watermark: EndOffset, safe_bytes: u64) -> Vec<(Waiter, Told)> {
+        let mut told = Vec::new();
+        while let Some((end, waiter)) = self.safe.first().copied()
+            && end <= high_watermark
+        {
+            self.safe.pop_first();
+            told.push((waiter, Told::Safe));
+        }
+        self.seen_bytes = safe_bytes;
+        for (waiter, seen) in &mut self.readers {
+            let new = safe_bytes.saturating_sub(*seen);
+            *seen = safe_bytes;
+            // Whoever waits for anything at all is told even if bytes were not counted.
+            told.push((*waiter, Told::Readable(new.max(1))));
+        }
+        told
+    }
+
+    /// The partition is gone.
+    pub(super) fn all_gone(&mut self) -> Vec<(Waiter, Told)> {
+        let safe = core::mem::take(&mut self.safe).into_iter().map(|(_, waiter)| (waiter, Told::Gone));
+        let readers =
+            core::mem::take(&mut self.readers).into_keys().map(|waiter| (waiter, Told::Readable(u64::MAX)));
+        safe.chain(readers).collect()
+    }
+}

@@ -1,0 +1,108 @@
+//! What the owners of a node share besides partitions: the disk, the flusher, counters, producer ids.
+
+use crate::effects::{Effects, Owner};
+use crate::flusher::Flusher;
+use crate::job::JobDone;
+use base::ProducerId;
+use seglog::disk::Disk;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use wire::ApiKey;
+
+/// Shared by all owners of one node.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) flusher: Flusher,
+    pub(crate) producer_ids: ProducerIds,
+    /// What the node has done so far.
+    pub counters: Counters,
+}
+
+impl Shared {
+    pub(crate) fn new(disk: Arc<dyn Disk>, flusher: Flusher) -> Self {
+        Self { disk, flusher, producer_ids: ProducerIds::default(), counters: Counters::default() }
+    }
+
+    /// Does what follows the end of a job that any owner may have started.
+    pub(crate) fn job_done(&self, owner: Owner, done: JobDone, fx: &mut Effects) {
+        crate::job::finish(self, owner, done, fx);
+    }
+}
+
+/// A block of producer ids that the controller handed to this node.
+#[derive(Debug, Default)]
+pub(crate) struct ProducerIds {
+    block: Mutex<(i64, i64)>,
+}
+
+impl ProducerIds {
+    /// The next id, until the block is used up.
+    pub(crate) fn next(&self) -> Option<ProducerId> {
+        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, end) = *block;
+        (next < end).then(|| {
+            block.0 += 1;
+            ProducerId(next)
+        })
+    }
+
+    /// Takes a new block. What was left of the old one is never used: ids may have gaps.
+    pub(crate) fn refill(&self, first: ProducerId, count: i64) {
+        *self.block.lock().unwrap_or_else(PoisonError::into_inner) = (first.0, first.0 + count);
+    }
+}
+
+/// Counts for the metrics page. Only ever added to.
+#[derive(Debug)]
+pub struct Counters {
+    requests: [AtomicU64; API_KEYS],
+    /// Bytes of records appended.
+    pub bytes_in: AtomicU64,
+    /// Records appended.
+    pub messages_in: AtomicU64,
+    /// Bytes of records handed to consumers.
+    pub bytes_out: AtomicU64,
+    /// Produce requests in which a partition failed.
+    pub failed_produces: AtomicU64,
+    /// Fetch requests in which a partition failed.
+    pub failed_fetches: AtomicU64,
+}
+
+/// API keys are small and dense.
+const API_KEYS: usize = 96;
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            requests: [const { AtomicU64::new(0) }; API_KEYS],
+            bytes_in: AtomicU64::new(0),
+            messages_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            failed_produces: AtomicU64::new(0),
+            failed_fetches: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts a request.
+    pub(crate) fn request(&self, key: ApiKey) {
+        if let Some(count) = usize::try_from(key.code()).ok().and_then(|key| self.requests.get(key)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an append.
+    pub(crate) fn produced(&self, bytes: u64, records: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+        self.messages_in.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// How many requests of an API have come.
+    #[must_use]
+    pub fn requests(&self, key: ApiKey) -> u64 {
+        let count = usize::try_from(key.code()).ok().and_then(|key| self.requests.get(key));
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}

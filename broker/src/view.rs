@@ -1,0 +1,121 @@
+//! What every owner may look at: the node, the metadata, the local partitions. Immutable, swapped whole.
+
+use crate::replica::Replica;
+use base::{BrokerId, PartitionIndex, TopicId, Uuid};
+use cluster::config::{Layers, NodeConfig, Overrides};
+use cluster::controller::NewTopic;
+use cluster::{Image, PartitionState, Topic};
+use rpds::RedBlackTreeMapSync;
+use std::sync::Arc;
+
+/// The topic of committed offsets.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// What does not change while the process runs.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The node's settings.
+    pub config: NodeConfig,
+    /// The settings of its file, environment and command line, by key.
+    pub fixed: Overrides,
+    /// The cluster's id, as text.
+    pub cluster_id: String,
+    /// The data directory's id.
+    pub directory_id: Uuid,
+    /// The data directory's path, as the operator knows it.
+    pub directory: String,
+}
+
+/// The partitions that live here.
+pub type Replicas = RedBlackTreeMapSync<(TopicId, PartitionIndex), Arc<Replica>>;
+
+/// One consistent look at everything.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// This node.
+    pub node: Arc<Node>,
+    /// The metadata.
+    pub image: Arc<Image>,
+    /// The partitions that live here.
+    pub replicas: Replicas,
+}
+
+/// A broker as clients see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BrokerEndpoint<'a> {
+    pub(crate) id: BrokerId,
+    pub(crate) listener: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) rack: Option<&'a str>,
+    pub(crate) fenced: bool,
+}
+
+impl View {
+    /// All registered brokers with an address.
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = BrokerEndpoint<'_>> {
+        self.image.brokers().filter_map(|broker| {
+            let endpoint = broker.endpoints.first()?;
+            Some(BrokerEndpoint {
+                id: broker.id,
+                listener: &endpoint.listener,
+                host: &endpoint.host,
+                port: endpoint.port,
+                rack: broker.rack.as_deref(),
+                fenced: broker.fenced,
+            })
+        })
+    }
+
+    /// The brokers that serve.
+    pub(crate) fn live_brokers(&self) -> impl Iterator<Item = BrokerEndpoint<'_>> {
+        self.brokers().filter(|broker| !broker.fenced)
+    }
+
+    /// Clients that ask for the controller get any broker: each forwards to it.
+    pub(crate) fn any_live_broker(&self) -> Option<BrokerId> {
+        self.live_brokers().next().map(|broker| broker.id)
+    }
+
+    /// Calls `use_layers` with the settings that apply to this node.
+    pub(crate) fn with_layers<T>(&self, use_layers: impl FnOnce(&Layers<'_>) -> T) -> T {
+        self.image.with_layers(self.node.config.node_id, &self.node.fixed, use_layers)
+    }
+
+    /// The partition of `__consumer_offsets` that keeps `group`, once the topic exists.
+    pub(crate) fn group_partition(&self, group: &str) -> Option<(PartitionIndex, &PartitionState)> {
+        let topic = self.image.topic(OFFSETS_TOPIC)?;
+        let count = u32::try_from(topic.partitions.len()).ok()?;
+        let index = coordinator::shard_of(group, count);
+        Some((index, topic.partition(index)?))
+    }
+
+    /// A topic that nobody asked to create in so many words.
+    pub(crate) fn auto_created(&self, name: &str) -> NewTopic {
+        let config = &self.node.config;
+        let internal = name == OFFSETS_TOPIC;
+        let set = |key: &str, value: String| (key.to_owned(), Some(value));
+        let configs = vec![
+            set("cleanup.policy", "compact".into()),
+            set("compression.type", "producer".into()),
+            set("segment.bytes", config.offsets_segment_bytes.to_string()),
+        ];
+        NewTopic {
+            name: name.to_owned(),
+            partitions: if internal { config.offsets_partitions } else { -1 },
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: if internal { configs } else { Vec::new() },
+        }
+    }
+
+    /// The local replica of a partition.
+    pub(crate) fn replica(&self, topic: TopicId, index: PartitionIndex) -> Option<&Arc<Replica>> {
+        self.replicas.get(&(topic, index))
+    }
+
+    /// The topic that a request names by id where it can, else by name.
+    pub(crate) fn topic_of(&self, name: &str, id: Uuid) -> Option<&Arc<Topic>> {
+        if id.is_zero() { self.image.topic(name) } else { self.image.topic_by_id(TopicId(id)) }
+    }
+}

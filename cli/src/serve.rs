@@ -1,0 +1,178 @@
+//! `dev`, `server` and `config check`: running a node.
+
+use clap::{Args, Subcommand, ValueEnum};
+use cluster::config::Overrides;
+use server::{Announced, LogFormat, Options, settings};
+use std::error::Error;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+type Done = Result<(), Box<dyn Error>>;
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogForm {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl From<LogForm> for LogFormat {
+    fn from(form: LogForm) -> Self {
+        match form {
+            LogForm::Text => Self::Text,
+            LogForm::Json => Self::Json,
+        }
+    }
+}
+
+/// `ottla dev`.
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Where data is kept; created if need be.
+    #[arg(long, value_name = "DIR", default_value = "./ottla-data")]
+    data_dir: String,
+    /// Where Kafka clients connect; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    listen: String,
+    /// What clients are told to connect to, if it differs.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Where health and metrics are served; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    http: String,
+    /// A setting, by Kafka's key: --set num.partitions=3. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How many seconds requests under way may take after a signal.
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    shutdown_timeout: u64,
+}
+
+/// `ottla server`.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The config file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where health and metrics are served.
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// A setting that overrides the file. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How many seconds requests under way may take after a signal.
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    shutdown_timeout: u64,
+}
+
+/// `ottla config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check a config file without starting anything.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+impl Dev {
+    pub(crate) fn run(self) -> Done {
+        let mut given = Overrides::from([
+            ("log.dirs".to_owned(), self.data_dir.clone()),
+            ("listeners".to_owned(), format!("PLAINTEXT://{}", self.listen)),
+        ]);
+        if let Some(advertise) = &self.advertise {
+            given.insert("advertised.listeners".to_owned(), format!("PLAINTEXT://{advertise}"));
+        }
+        given.extend(settings::from_environment(environment()));
+        add_sets(&mut given, &self.set)?;
+        let http = Some(host_port(&self.http, "--http")?);
+        run(given, http, self.shutdown_timeout, announce_dev)
+    }
+}
+
+impl Server {
+    pub(crate) fn run(self) -> Done {
+        let mut given = settings::read_file(&self.config)?;
+        given.extend(settings::from_environment(environment()));
+        add_sets(&mut given, &self.set)?;
+        let http = self.http.as_deref().map(|http| host_port(http, "--http")).transpose()?;
+        run(given, http, self.shutdown_timeout, announce)
+    }
+}
+
+impl Config {
+    pub(crate) fn run(self) -> Done {
+        let Self::Check { file } = self;
+        settings::resolve(&settings::read_file(&file)?)?;
+        say(&format!("{}: every key is known and every value fits", file.display()));
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment once, for the config")]
+fn environment() -> impl Iterator<Item = (String, String)> {
+    // Names and values that are not Unicode cannot be settings.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn add_sets(given: &mut Overrides, sets: &[String]) -> Done {
+    for set in sets {
+        let (key, value) = settings::parse_set(set)?;
+        given.insert(key, value);
+    }
+    Ok(())
+}
+
+fn host_port(text: &str, flag: &str) -> Result<(String, u16), Box<dyn Error>> {
+    let wrong = || format!("{flag} {text}: expected HOST:PORT, for instance 127.0.0.1:8080");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((host.to_owned(), port.parse().map_err(|_| wrong())?))
+}
+
+fn run(
+    given: Overrides,
+    http: Option<(String, u16)>,
+    shutdown_timeout: u64,
+    announce: fn(&Announced),
+) -> Done {
+    let shutdown_timeout = Duration::from_secs(shutdown_timeout);
+    server::run(Options { settings: given, http, shutdown_timeout, announce: Box::new(announce) })?;
+    Ok(())
+}
+
+/// The actual addresses, one `name=host:port` per line, for scripts.
+fn announce(announced: &Announced) {
+    say(&format!("kafka={}", announced.kafka));
+    if let Some(http) = announced.http {
+        say(&format!("http={http}"));
+    }
+}
+
+/// The addresses, then what to try next.
+fn announce_dev(announced: &Announced) {
+    announce(announced);
+    let broker = &announced.kafka;
+    say(&format!(
+        "\nOttla serves Kafka clients on {broker}; data is in {}.\nTry it:\n  \
+         echo hello | kcat -b {broker} -P -t greetings\n  \
+         kcat -b {broker} -C -t greetings -e\nStop it with Ctrl-C.",
+        announced.directory
+    ));
+}
+
+/// Prints a line; a reader that has gone away is no reason to stop a server.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Says what went wrong.
+pub(crate) fn say_error(error: &dyn Error) {
+    let _gone = writeln!(std::io::stderr().lock(), "ottla: {error}");
+}

@@ -1,0 +1,113 @@
+//! Drives the metadata owner and the groups owner: one thread each, one input at a time.
+
+use crate::clock::Clock;
+use crate::router::{End, Router};
+use base::{Instant, Now};
+use broker::{Effects, Groups, Input, Level, LogLine, Metadata, Owner};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+/// An owner as its thread sees it.
+pub(crate) trait Driven {
+    const OWNER: Owner;
+    fn start(&mut self, now: Now, fx: &mut Effects);
+    fn handle(&mut self, now: Now, input: Input, fx: &mut Effects);
+    /// True once there is something to tell the process.
+    fn is_serving(&self) -> bool;
+}
+
+impl Driven for Metadata {
+    const OWNER: Owner = Owner::Metadata;
+    fn start(&mut self, now: Now, fx: &mut Effects) {
+        Self::start(self, now, fx);
+    }
+    fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        Self::handle(self, now, input, fx);
+    }
+    fn is_serving(&self) -> bool {
+        Self::is_serving(self)
+    }
+}
+
+impl Driven for Groups {
+    const OWNER: Owner = Owner::Groups;
+    fn start(&mut self, _now: Now, _fx: &mut Effects) {}
+    fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        Self::handle(self, now, input, fx);
+    }
+    fn is_serving(&self) -> bool {
+        false
+    }
+}
+
+/// Runs an owner until its mailbox closes.
+pub(crate) fn run<D: Driven>(mut driven: D, mailbox: &Receiver<Input>, clock: Clock, router: &Router) {
+    let mut effects = Effects::default();
+    driven.start(clock.now(), &mut effects);
+    let mut wake_at = carry_out(&mut driven, effects, clock, router);
+    let mut announced = false;
+    loop {
+        if !announced && driven.is_serving() {
+            announced = true;
+            // Nobody listens any more only when the process is ending already.
+            let _ending = router.end.send(End::Serving);
+        }
+        let Some(input) = next_input(mailbox, wake_at, clock) else { return };
+        let mut effects = Effects::default();
+        driven.handle(clock.now(), input, &mut effects);
+        wake_at = carry_out(&mut driven, effects, clock, router).into_iter().chain(wake_at).min();
+        if wake_at.is_some_and(|at| at <= clock.now().mono) {
+            wake_at = None;
+            let mut effects = Effects::default();
+            driven.handle(clock.now(), Input::Tick, &mut effects);
+            wake_at = carry_out(&mut driven, effects, clock, router).into_iter().chain(wake_at).min();
+        }
+    }
+}
+
+fn next_input(mailbox: &Receiver<Input>, wake_at: Option<Instant>, clock: Clock) -> Option<Input> {
+    let Some(at) = wake_at else { return mailbox.recv().ok() };
+    match mailbox.recv_timeout(clock.until(at).max(Duration::from_micros(1))) {
+        Ok(input) => Some(input),
+        Err(RecvTimeoutError::Timeout) => Some(Input::Tick),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
+/// Carries effects out; mail to itself is handled at once. Returns when the owner wants to be woken.
+fn carry_out<D: Driven>(driven: &mut D, effects: Effects, clock: Clock, router: &Router) -> Option<Instant> {
+    let mut wake_at = None;
+    let mut queue = VecDeque::from([effects]);
+    while let Some(effects) = queue.pop_front() {
+        wake_at = wake_at.into_iter().chain(effects.wake_at).min();
+        for (owner, mail) in effects.mail {
+            if owner == D::OWNER {
+                let mut more = Effects::default();
+                driven.handle(clock.now(), Input::Mail(mail), &mut more);
+                queue.push_back(more);
+            } else {
+                router.mail(owner, mail);
+            }
+        }
+        for job in effects.jobs {
+            router.job(D::OWNER, job);
+        }
+        log(&effects.log);
+        if let Some(reason) = effects.fatal {
+            router.fatal(reason);
+        }
+    }
+    wake_at
+}
+
+/// Writes lines to the log.
+pub(crate) fn log(lines: &[LogLine]) {
+    for LogLine { level, text } in lines {
+        match level {
+            Level::Error => tracing::error!("{text}"),
+            Level::Warn => tracing::warn!("{text}"),
+            Level::Info => tracing::info!("{text}"),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Drives one reactor on one thread: a current-thread runtime, a task per connection, a mailbox.
+
+use crate::clock::Clock;
+use crate::connection::{Outbox, Sent, make_room};
+use crate::router::{Router, ToReactor};
+use base::Instant;
+use broker::{ConnId, Effects, Input, Mail, Owner, Reactor};
+use bytes::BytesMut;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{Sender, UnboundedReceiver};
+
+/// Bytes that may wait on one connection before its requests are no longer read.
+const OUTBOX_BYTES_MAX: u64 = 64 << 20;
+/// A frame that has begun must go on within this time (slow-loris).
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Limits that the reactor's shell enforces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) frame_bytes_max: usize,
+    pub(crate) idle_max: Option<Duration>,
+}
+
+/// A connection as the shell sees it.
+#[derive(Default)]
+struct Handle {
+    outbox: RefCell<Outbox>,
+    wake: Notify,
+    closing: RefCell<bool>,
+}
+
+struct Shell {
+    core: RefCell<Reactor>,
+    connections: RefCell<BTreeMap<ConnId, Rc<Handle>>>,
+    router: Router,
+    clock: Clock,
+    limits: Limits,
+    wake_at: RefCell<Option<Instant>>,
+    timer: Notify,
+    drained: RefCell<Option<Sender<()>>>,
+}
+
+/// Runs a reactor until its mailbox closes.
+pub(crate) fn run(
+    core: Reactor,
+    mailbox: UnboundedReceiver<ToReactor>,
+    router: Router,
+    clock: Clock,
+    limits: Limits,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let shell = Rc::new(Shell {
+        core: RefCell::new(core),
+        connections: RefCell::default(),
+        router,
+        clock,
+        limits,
+        wake_at: RefCell::default(),
+        timer: Notify::new(),
+        drained: RefCell::default(),
+    });
+    let local = tokio::task::LocalSet::new();
+    local.spawn_local(timer(shell.clone()));
+    local.block_on(&runtime, receive(shell, mailbox));
+    Ok(())
+}
+
+/// The mailbox: what came together is handled together and carried out once.
+async fn receive(shell: Rc<Shell>, mut mailbox: UnboundedReceiver<ToReactor>) {
+    let mut next_connection = 0;
+    let mut batch = Vec::new();
+    while mailbox.recv_many(&mut batch, 256).await > 0 {
+        let mut effects = Effects::default();
+        for message in batch.drain(..) {
+            match message {
+                ToReactor::Input(input) => {
+                    shell.core.borrow_mut().handle(shell.clock.now(), input, &mut effects)
+                }
+                ToReactor::Connection(stream, peer) => {
+                    next_connection += 1;
+                    accept(&shell, ConnId(next_connection), stream, peer, &mut effects);
+                }
+                ToReactor::Drain(done) => {
+                    *shell.drained.borrow_mut() = Some(done);
+                }
+            }
+        }
+        shell.carry_out(effects);
+        shell.note_drained();
+    }
+}
+
+/// Wakes the reactor when it asked to be woken.
+async fn timer(shell: Rc<Shell>) {
+    loop {
+        let at = *shell.wake_at.borrow();
+        match at {
+            None => shell.timer.notified().await,
+            Some(at) => {
+                let sleep = tokio::time::sleep(shell.clock.until(at));
+                tokio::select! {
+                    () = sleep => {
+                        *shell.wake_at.borrow_mut() = None;
+                        shell.input(Input::Tick);
+                    }
+                    () = shell.timer.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+fn accept(
+    shell: &Rc<Shell>,
+    conn: ConnId,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    effects: &mut Effects,
+) {
+    let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
+    let stream = match prepared.and_then(|()| TcpStream::from_std(stream)) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%peer, %error, "a connection was lost as it came"),
+    };
+    let handle = Rc::new(Handle::default());
+    shell.connections.borrow_mut().insert(conn, handle.clone());
+    let peer = peer.ip().to_string();
+    shell.core.borrow_mut().handle(shell.clock.now(), Input::Connected { conn, peer }, effects);
+    let shell = shell.clone();
+    tokio::task::spawn_local(async move {
+        let ended = serve(&shell, conn, &handle, &stream).await;
+        if let Err(error) = ended
+            && !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        {
+            tracing::debug!(%error, "a connection ended");
+        }
+        shell.connections.borrow_mut().remove(&conn);
+        shell.input(Input::Closed { conn });
+        shell.note_drained();
+    });
+}
+
+/// Reads frames and sends replies until either side closes.
+async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStream) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        let sent = handle.outbox.borrow_mut().send(stream)?;
+        if *handle.closing.borrow() && sent == Sent::All {
+            return Ok(());
+        }
+        if sent == Sent::Some {
+            // The turn is over: let others have theirs, then go on.
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let reads = shell.may_read(conn, handle);
+        let patience = if buffer.is_empty() { shell.limits.idle_max } else { Some(STALL_MAX) };
+        tokio::select! {
+            biased;
+            () = handle.wake.notified() => {}
+            ready = stream.writable(), if sent == Sent::Blocked => ready?,
+            ready = stream.readable(), if reads => {
+                ready?;
+                if !read(shell, conn, stream, &mut buffer)? {
+                    return Ok(());
+                }
+            }
+            () = pause(patience), if reads && sent == Sent::All => {
+                if handle.outbox.borrow().is_empty() && shell.is_quiet(conn) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn pause(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => tokio::time::sleep(patience).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads what is there and hands on all whole frames. False when the peer has closed or must be closed.
+fn read(shell: &Rc<Shell>, conn: ConnId, stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<bool> {
+    make_room(buffer, shell.limits.frame_bytes_max);
+    match stream.try_read_buf(buffer) {
+        Ok(0) => return Ok(false),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+        Err(error) => return Err(error),
+    }
+    let mut effects = Effects::default();
+    let mut alive = true;
+    loop {
+        match wire::split_frame(buffer, shell.limits.frame_bytes_max) {
+            Ok(Some(frame)) => {
+                let input = Input::Frame { conn, frame };
+                shell.core.borrow_mut().handle(shell.clock.now(), input, &mut effects);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                let peer = stream.peer_addr();
+                tracing::warn!(?peer, %error, "closing a connection that sends no Kafka frames");
+                alive = false;
+                break;
+            }
+        }
+    }
+    shell.carry_out(effects);
+    Ok(alive)
+}
+
+impl Shell {
+    fn input(&self, input: Input) {
+        let mut effects = Effects::default();
+        self.core.borrow_mut().handle(self.clock.now(), input, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn may_read(&self, conn: ConnId, handle: &Handle) -> bool {
+        !*handle.closing.borrow()
+            && handle.outbox.borrow().bytes < OUTBOX_BYTES_MAX
+            && self.drained.borrow().is_none()
+            && self.core.borrow().may_read(conn)
+    }
+
+    /// True when no request of this connection waits for its reply.
+    fn is_quiet(&self, conn: ConnId) -> bool {
+        self.core.borrow().in_flight(conn) == 0
+    }
+
+    fn carry_out(&self, effects: Effects) {
+        let own = Owner::Reactor(self.core.borrow().id());
+        let mut queue = VecDeque::from([effects]);
+        while let Some(effects) = queue.pop_front() {
+            for job in effects.jobs {
+                self.router.job(own, job);
+            }
+            let mut more = Effects::default();
+            for (owner, mail) in effects.mail {
+                self.deliver(own, owner, mail, &mut more);
+            }
+            queue.push_back(more);
+            for (conn, reply) in effects.replies {
+                self.with_connection(conn, |handle| handle.outbox.borrow_mut().push(reply));
+            }
+            for conn in effects.close {
+                self.with_connection(conn, |handle| *handle.closing.borrow_mut() = true);
+            }
+            crate::owner::log(&effects.log);
+            self.note_wake(effects.wake_at);
+            if let Some(reason) = effects.fatal {
+                self.router.fatal(reason);
+            }
+            queue.retain(|effects| !effects.is_empty());
+        }
+    }
+
+    fn deliver(&self, own: Owner, owner: Owner, mail: Mail, more: &mut Effects) {
+        if owner == own {
+            self.core.borrow_mut().handle(self.clock.now(), Input::Mail(mail), more);
+        } else {
+            self.router.mail(owner, mail);
+        }
+    }
+
+    fn with_connection(&self, conn: ConnId, act: impl FnOnce(&Handle)) {
+        if let Some(handle) = self.connections.borrow().get(&conn) {
+            act(handle);
+            handle.wake.notify_one();
+        }
+    }
+
+    fn note_wake(&self, wake_at: Option<Instant>) {
+        let mut current = self.wake_at.borrow_mut();
+        if let Some(at) = wake_at
+            && current.is_none_or(|old| at < old)
+        {
+            *current = Some(at);
+            self.timer.notify_one();
+        }
+    }
+
+    /// While draining: says so once every connection has its replies.
+    fn note_drained(&self) {
+        let quiet = |(conn, handle): (&ConnId, &Rc<Handle>)| {
+            handle.outbox.borrow().is_empty() && self.is_quiet(*conn)
+        };
+        if self.drained.borrow().is_some() && self.connections.borrow().iter().all(quiet) {
+            // Dropping the sender is the signal.
+            self.drained.borrow_mut().take();
+        }
+    }
+}

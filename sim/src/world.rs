@@ -1,0 +1,594 @@
+//! The world of one seed: a node, its clients, virtual time, faults, and a final reckoning.
+
+use crate::client::{Client, describe};
+use crate::history::{History, Partition};
+use crate::node::{SimNode, Started, arm};
+use crate::report::Report;
+use crate::trace::Trace;
+use base::{Instant, Now, Rng, Span, Timestamp, plant};
+use broker::{ConnId, Effects, Fragment, Input, Job, JobDone, Mail, Owner, Reply};
+use bytes::{Bytes, BytesMut};
+use seglog::disk::Operation;
+use std::collections::BTreeMap;
+
+/// What one run is like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Requests that clients send before the final reckoning.
+    pub operations: u32,
+    /// A bug to plant.
+    pub bug: Option<plant::Bug>,
+    /// Reactors of the node.
+    pub reactors: u16,
+    /// Events to keep for a failure's trace.
+    pub keep_trace: usize,
+}
+
+impl Options {
+    /// The run of a seed as CI does it.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, operations: 2_000, bug: None, reactors: 2, keep_trace: 0 }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What happened.
+    pub report: Report,
+    /// A hash over every event.
+    pub hash: u64,
+    /// What went wrong, with the latest events.
+    pub failure: Option<String>,
+}
+
+/// Wall time at the start of every run.
+const EPOCH_MS: i64 = 1_760_000_000_000;
+/// A run that takes longer than this (in its own time) is stuck.
+const STUCK_AFTER: Span = Span::from_secs(3_600);
+
+#[derive(Debug)]
+enum Event {
+    /// For an owner of the node's incarnation.
+    Input(u64, Owner, Input),
+    /// A job begins to run.
+    Run(u64, Owner, Job),
+    /// A job has ended.
+    Done(u64, Owner, JobDone),
+    /// An owner asked to be woken.
+    Wake(u64, Owner),
+    /// Bytes reach a client over one of its connections.
+    Reply(ConnId, Bytes),
+    /// A client may ask something.
+    Client(u64),
+    /// The node starts again.
+    Start,
+    /// Something bad happens.
+    Fault,
+}
+
+struct World {
+    options: Options,
+    now: Instant,
+    events: BTreeMap<(Instant, u64), Event>,
+    next_event: u64,
+    rng: Rng,
+    schedule: Rng,
+    node: SimNode,
+    clients: BTreeMap<u64, Client>,
+    /// Each client's connection; what comes over an earlier one is lost.
+    connections: BTreeMap<u64, ConnId>,
+    next_connection: u64,
+    /// Where each connection's stream stands: bytes under way keep their order.
+    last_delivery: BTreeMap<(ConnId, bool), Instant>,
+    history: History,
+    trace: Trace,
+    report: Report,
+    sent: u32,
+    calm: bool,
+    /// When each owner will be woken.
+    wakes: BTreeMap<Owner, (u64, Instant)>,
+    /// The node is down and its start is on the way.
+    start_pending: bool,
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run(options: Options) -> Outcome {
+    arm(options.bug);
+    let _earlier = base::marks::take();
+    let mut world = World::new(options);
+    let failure = world.play().err();
+    let failure = failure.map(|reason| format!("{reason}\n{}", world.trace.recent()));
+    arm(None);
+    let mut report = world.report;
+    report.marks = base::marks::take();
+    report.acked = world.history.acked();
+    Outcome { report, hash: world.trace.hash(), failure }
+}
+
+impl World {
+    fn new(options: Options) -> Self {
+        let rng = Rng::new(options.seed);
+        let mut disk_rng = rng.fork(1);
+        let node = SimNode::new(&options, &mut disk_rng);
+        let trace = Trace::new(options.keep_trace);
+        Self {
+            schedule: rng.fork(2),
+            rng: rng.fork(3),
+            node,
+            trace,
+            options,
+            now: Instant::from_nanos(1),
+            events: BTreeMap::new(),
+            next_event: 0,
+            clients: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            last_delivery: BTreeMap::new(),
+            history: History::default(),
+            report: Report::default(),
+            sent: 0,
+            calm: false,
+            wakes: BTreeMap::new(),
+            start_pending: true,
+        }
+    }
+
+    fn wall(&self) -> Now {
+        let millis = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(0);
+        Now { mono: self.now, wall: Timestamp(EPOCH_MS + millis) }
+    }
+
+    fn at(&mut self, delay: Span, event: Event) {
+        self.next_event += 1;
+        self.events.insert((self.now + delay, self.next_event), event);
+    }
+
+    fn some_micros(&mut self, low: u64, high: u64) -> Span {
+        Span::from_micros(self.schedule.between(low, high))
+    }
+
+    fn play(&mut self) -> Result<(), String> {
+        for name in 1..=2 {
+            self.add_client(Client::admin(name));
+        }
+        self.at(Span::ZERO, Event::Start);
+        self.at(Span::from_millis(200), Event::Fault);
+        while self.sent < self.options.operations {
+            self.step()?;
+        }
+        self.settle()?;
+        self.reckon()
+    }
+
+    fn add_client(&mut self, client: Client) {
+        let name = client.name;
+        self.clients.insert(name, client);
+        self.connect(name);
+        self.at(Span::from_millis(1), Event::Client(name));
+    }
+
+    fn connect(&mut self, name: u64) {
+        if !self.node.is_serving() {
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(&name) {
+            client.connected = true;
+        }
+        self.next_connection += 1;
+        let conn = ConnId(self.next_connection);
+        self.connections.insert(name, conn);
+        let owner = self.reactor_of(conn);
+        let input = Input::Connected { conn, peer: "sim".into() };
+        self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, input));
+    }
+
+    fn reactor_of(&self, conn: ConnId) -> Owner {
+        Owner::Reactor(u16::try_from(conn.0 % u64::from(self.options.reactors)).unwrap_or(0))
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let Some(((at, _), event)) = self.events.pop_first() else {
+            return Err("nothing is left to happen".into());
+        };
+        self.now = at;
+        if at > Instant::ZERO + STUCK_AFTER {
+            return Err(format!("stuck: {} of {} requests sent", self.sent, self.options.operations));
+        }
+        match event {
+            Event::Input(incarnation, owner, input) => self.input(incarnation, owner, input),
+            Event::Done(incarnation, owner, done) => self.input(incarnation, owner, Input::JobDone(done)),
+            Event::Wake(incarnation, owner) => {
+                // A wake that an earlier one has replaced is nobody's.
+                if self.wakes.get(&owner) != Some(&(incarnation, at)) {
+                    return Ok(());
+                }
+                self.wakes.remove(&owner);
+                self.input(incarnation, owner, Input::Tick)
+            }
+            Event::Run(incarnation, owner, job) => self.run_job(incarnation, owner, job),
+            Event::Reply(conn, frame) => self.reply(conn, frame),
+            Event::Client(name) => self.client_acts(name),
+            Event::Start => self.start_node(),
+            Event::Fault => self.fault(),
+        }
+    }
+
+    fn start_node(&mut self) -> Result<(), String> {
+        let now = self.wall();
+        self.start_pending = false;
+        if !self.calm && self.rng.chance(1, 3) {
+            let at = self.node.disk.operations() + self.rng.between(1, 80);
+            self.node.disk.fail_from(Some(at));
+        }
+        match self.node.start(now, &mut self.rng) {
+            Started::Refused(_) if self.report.disk_faulted => {
+                self.report.count("process ended itself");
+                self.crash();
+                Ok(())
+            }
+            Started::Refused(reason) => Err(format!("the node does not start: {reason}")),
+            Started::Crashed => {
+                self.report.count("crash while starting");
+                self.crash();
+                Ok(())
+            }
+            Started::Running(effects) => {
+                self.report.starts += 1;
+                self.trace.event(self.now.as_nanos(), "start", String::new);
+                if self.node.has_crashed() {
+                    self.report.count("crash while starting");
+                    self.crash();
+                    return Ok(());
+                }
+                self.carry_out(Owner::Metadata, effects)
+            }
+        }
+    }
+
+    /// With some probability, lets the disk fail from a coming operation on: a crash inside a call.
+    fn maybe_arm_crash(&mut self, operations: u64) {
+        if !self.calm && self.rng.chance(1, 1_000) {
+            let at = self.node.disk.operations() + self.rng.between(1, operations);
+            self.node.disk.fail_from(Some(at));
+        }
+    }
+
+    fn input(&mut self, incarnation: u64, owner: Owner, input: Input) -> Result<(), String> {
+        if incarnation != self.node.incarnation || self.node.running.is_none() {
+            return Ok(());
+        }
+        self.trace.event(self.now.as_nanos(), "input", || describe_input(owner, &input));
+        self.maybe_arm_crash(12);
+        let was_serving = self.node.is_serving();
+        let now = self.wall();
+        let Some(effects) = self.node.handle(owner, now, input) else { return Ok(()) };
+        if self.node.has_crashed() {
+            self.report.count("crash inside a call");
+            self.crash();
+            return Ok(());
+        }
+        self.carry_out(owner, effects)?;
+        if !was_serving && self.node.is_serving() {
+            let names: Vec<u64> = self.clients.keys().copied().collect();
+            for name in names {
+                self.connect(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, owner: Owner, effects: Effects) -> Result<(), String> {
+        if let Some(reason) = effects.fatal {
+            return self.fatal(&reason);
+        }
+        let incarnation = self.node.incarnation;
+        for job in effects.jobs {
+            let delay = self.some_micros(10, 3_000);
+            self.at(delay, Event::Run(incarnation, owner, job));
+        }
+        for (to, mail) in effects.mail {
+            // Mail between two owners keeps its order.
+            let delay = if to == owner { Span::ZERO } else { Span::from_micros(5) };
+            self.deliver(incarnation, to, mail, delay);
+        }
+        for (conn, reply) in effects.replies {
+            let sent = self.send_reply(conn, &reply);
+            if self.node.has_crashed() {
+                self.report.count("crash inside a call");
+                self.crash();
+                return Ok(());
+            }
+            sent?;
+        }
+        for conn in effects.close {
+            if let Some(name) = self.client_of(conn) {
+                return Err(format!("the node closed the connection of client {name}: {:?}", effects.log));
+            }
+        }
+        self.note_wake(incarnation, owner, effects.wake_at);
+        Ok(())
+    }
+
+    /// One pending wake per owner is enough; an earlier one replaces it.
+    fn note_wake(&mut self, incarnation: u64, owner: Owner, wake_at: Option<Instant>) {
+        let Some(at) = wake_at else { return };
+        let pending = self.wakes.get(&owner).filter(|(of, old)| *of == incarnation && *old > self.now);
+        if pending.is_none_or(|(_, old)| at < *old) {
+            self.wakes.insert(owner, (incarnation, at));
+            let delay = at.since(self.now).max(Span::from_micros(1));
+            self.at(delay, Event::Wake(incarnation, owner));
+        }
+    }
+
+    fn deliver(&mut self, incarnation: u64, to: Owner, mail: Mail, delay: Span) {
+        self.at(delay, Event::Input(incarnation, to, Input::Mail(mail)));
+    }
+
+    /// A node that ends itself has lost its disk, or found damage: both only by a fault that was injected.
+    fn fatal(&mut self, reason: &str) -> Result<(), String> {
+        self.report.count("process ended itself");
+        if !self.report.disk_faulted {
+            return Err(format!("the node ended itself without a fault: {reason}"));
+        }
+        self.crash();
+        Ok(())
+    }
+
+    fn send_reply(&mut self, conn: ConnId, reply: &Reply) -> Result<(), String> {
+        let mut frame = BytesMut::new();
+        for fragment in &reply.fragments {
+            match fragment {
+                Fragment::Bytes(bytes) => frame.extend_from_slice(bytes),
+                Fragment::File { file, position, length } => {
+                    let mut buffer = vec![0; *length as usize];
+                    let read = file.read_at(&mut buffer, *position).map_err(|error| error.to_string())?;
+                    if read < buffer.len() {
+                        return Err("a reply promises bytes that its file does not have".into());
+                    }
+                    frame.extend_from_slice(&buffer);
+                }
+            }
+        }
+        self.trace.add(&frame);
+        let size = wire::frame::frame_size(&frame, usize::MAX >> 1).ok().flatten();
+        if size != Some(frame.len() - wire::frame::SIZE_BYTES) {
+            return Err("a reply whose size field is wrong".into());
+        }
+        let frame = frame.freeze().slice(wire::frame::SIZE_BYTES..);
+        let delay = self.stream_delay(conn, false);
+        self.at(delay, Event::Reply(conn, frame));
+        Ok(())
+    }
+
+    /// How long bytes take; never less than what was sent before them on the same stream.
+    fn stream_delay(&mut self, conn: ConnId, to_node: bool) -> Span {
+        let arrives = self.now + self.some_micros(20, 2_000);
+        let last = self.last_delivery.entry((conn, to_node)).or_insert(arrives);
+        *last = (*last).max(arrives);
+        last.since(self.now)
+    }
+
+    fn run_job(&mut self, incarnation: u64, owner: Owner, job: Job) -> Result<(), String> {
+        if incarnation != self.node.incarnation {
+            return Ok(());
+        }
+        let Some(running) = &self.node.running else { return Ok(()) };
+        let shared = running.booted.shared.clone();
+        self.maybe_arm_crash(12);
+        let done = job.run(&shared);
+        if self.node.has_crashed() {
+            self.report.count("crash inside a job");
+            self.crash();
+            return Ok(());
+        }
+        let delay = self.some_micros(10, 5_000);
+        self.at(delay, Event::Done(incarnation, owner, done));
+        Ok(())
+    }
+
+    fn client_of(&self, conn: ConnId) -> Option<u64> {
+        self.connections.iter().find(|(_, own)| **own == conn).map(|(name, _)| *name)
+    }
+
+    fn reply(&mut self, conn: ConnId, frame: Bytes) -> Result<(), String> {
+        let Some(name) = self.client_of(conn) else { return Ok(()) };
+        let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
+        self.trace.event(self.now.as_nanos(), "reply", || format!("client {name}: {} bytes", frame.len()));
+        client.reply(frame, &mut self.history)?;
+        self.report.replies += 1;
+        self.populate();
+        let delay = self.some_micros(50, 20_000);
+        self.at(delay, Event::Client(name));
+        Ok(())
+    }
+
+    /// Every topic gets producers and consumers as it comes to be.
+    fn populate(&mut self) {
+        let partitions: Vec<Partition> = self
+            .history
+            .topics()
+            .flat_map(|(name, count)| (0..count).map(|index| (name.clone(), index)).collect::<Vec<_>>())
+            .collect();
+        for partition in partitions {
+            let known = self
+                .clients
+                .values()
+                .any(|client| client.found().is_some_and(|(watched, _, _)| *watched == partition));
+            if !known {
+                let name = self.clients.keys().next_back().copied().unwrap_or(0) + 1;
+                self.add_client(Client::producer(name, partition.clone()));
+                self.add_client(Client::producer(name + 1, partition.clone()));
+                self.add_client(Client::consumer(name + 2, partition));
+            }
+        }
+    }
+
+    fn client_acts(&mut self, name: u64) -> Result<(), String> {
+        let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
+        if client.is_waiting() {
+            return Ok(());
+        }
+        if !client.connected {
+            self.connect(name);
+            let delay = self.some_micros(1_000, 50_000);
+            self.at(delay, Event::Client(name));
+            return Ok(());
+        }
+        if let Some(frame) = client.next_request(&mut self.rng, &mut self.history) {
+            self.sent += 1;
+            self.trace.event(self.now.as_nanos(), "ask", || format!("client {name}: {}", describe(&frame)));
+            self.trace.add(&frame);
+            let Some(conn) = self.connections.get(&name).copied() else { return Ok(()) };
+            let delay = self.stream_delay(conn, true);
+            let owner = self.reactor_of(conn);
+            let input = Input::Frame { conn, frame };
+            self.at(delay, Event::Input(self.node.incarnation, owner, input));
+        }
+        Ok(())
+    }
+
+    fn disconnect(&mut self, name: u64) {
+        self.connections.remove(&name);
+        if let Some(client) = self.clients.get_mut(&name) {
+            client.disconnected();
+            let delay = self.some_micros(1_000, 20_000);
+            self.at(delay, Event::Client(name));
+        }
+    }
+
+    fn fault(&mut self) -> Result<(), String> {
+        if !self.calm {
+            match self.rng.below(10) {
+                0..=3 if !self.start_pending => {
+                    self.report.count("crash between calls");
+                    self.crash();
+                }
+                4..=5 => self.break_connection(),
+                6 => {
+                    self.report.count("disk full");
+                    let used = seglog::disk::Disk::space(&self.node.disk)
+                        .map_or(0, |space| space.total - space.free);
+                    self.node.disk.set_capacity(Some(used + self.rng.below(64 << 10)));
+                    let lasts = self.rng.between(20, 400);
+                    self.at(Span::from_millis(lasts), Event::Fault);
+                    return Ok(());
+                }
+                7 => {
+                    self.report.count("fsync error");
+                    self.report.disk_faulted = true;
+                    let skip = self.rng.below(5);
+                    self.node.disk.inject(Operation::Sync, skip, seglog::disk::Fault::LostSync);
+                }
+                _ => {
+                    // The disk has room again.
+                    self.node.disk.set_capacity(None);
+                }
+            }
+            self.node.disk.set_capacity(None);
+        }
+        let delay = self.rng.between(50, 2_000);
+        self.at(Span::from_millis(delay), Event::Fault);
+        Ok(())
+    }
+
+    fn break_connection(&mut self) {
+        let names: Vec<u64> = self.clients.keys().copied().collect();
+        let name = names[self.rng.index(names.len())];
+        self.report.count("connection broken");
+        if let Some(conn) = self.connections.get(&name).copied() {
+            let owner = self.reactor_of(conn);
+            self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, Input::Closed { conn }));
+        }
+        self.disconnect(name);
+    }
+
+    /// Ends the process and loses what the disk was not told to keep; the node starts again a little later.
+    fn crash(&mut self) {
+        if self.start_pending {
+            return;
+        }
+        self.start_pending = true;
+        let survive = u8::try_from(self.rng.below(101)).unwrap_or(0);
+        self.trace.event(self.now.as_nanos(), "crash", || format!("{survive}% of unsynced data survives"));
+        self.report.crashes += 1;
+        self.node.crash(&mut self.rng, survive);
+        self.node.disk.set_capacity(None);
+        let names: Vec<u64> = self.clients.keys().copied().collect();
+        for name in names {
+            self.disconnect(name);
+        }
+        // The process restarts in another boot: a fenced directory may be opened again.
+        let delay = self.some_micros(1_000, 200_000);
+        self.at(delay, Event::Start);
+        self.node.incarnation += 1;
+    }
+
+    /// No more faults: one last crash, then everything must come to rest.
+    fn settle(&mut self) -> Result<(), String> {
+        if self.report.crashes == 0 || self.rng.chance(1, 2) {
+            self.report.count("crash between calls");
+            self.crash();
+        }
+        self.calm = true;
+        self.node.disk.set_capacity(None);
+        self.node.disk.fail_from(None);
+        let until = self.now + Span::from_secs(30);
+        while !self.node.is_serving() {
+            if self.now > until {
+                return Err("the node does not serve thirty seconds after the last fault".into());
+            }
+            self.step()?;
+        }
+        // What was under way when the faults ended is tried again and answered.
+        let until = self.now + Span::from_millis(500);
+        while self.now < until {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Every consumer has read its partition: what it found must be what was promised.
+    fn reckon(&mut self) -> Result<(), String> {
+        let partitions: Vec<Partition> = self
+            .clients
+            .values()
+            .filter_map(|client| client.found().map(|(partition, _, _)| partition.clone()))
+            .collect();
+        // Fresh readers from the beginning, so that nothing rests on what was read before the last crash.
+        self.clients.clear();
+        let mut name = 10_000;
+        for partition in partitions {
+            name += 1;
+            self.add_client(Client::consumer(name, partition));
+        }
+        let until = self.now + Span::from_secs(60);
+        while !self.clients.values().all(Client::has_caught_up) {
+            if self.now > until {
+                return Err("readers do not reach the end of their partitions".into());
+            }
+            self.step()?;
+        }
+        for client in self.clients.values() {
+            if let Some((partition, _, found)) = client.found() {
+                self.history.check_final(partition, found)?;
+                self.report.read += found.len();
+                self.report.lost_volatile += self.history.lost_volatile(partition, found);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An input in a few words, for the trace.
+fn describe_input(owner: Owner, input: &Input) -> String {
+    let text = match input {
+        Input::Mail(Mail::View(view)) => format!("view of index {}", view.image.index),
+        other => format!("{other:?}"),
+    };
+    format!("{owner:?} {}", text.chars().take(160).collect::<String>())
+}
