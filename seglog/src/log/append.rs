@@ -171,6 +171,7 @@ impl Log {
         headers: &[BatchHeader],
         now: Now,
     ) -> Result<u64, AppendError> {
+        self.now = now;
         let position = self.active.size;
         if let Err(error) = self.active.file.write_at(parts, position) {
             return Err(self.give_up(error));

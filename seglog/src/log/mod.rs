@@ -48,6 +48,8 @@ pub struct Log {
     path: Arc<str>,
     key: PartitionKey,
     config: LogConfig,
+    /// The latest time that the log was told.
+    now: Now,
     /// All segments but the last, by base offset; opened on first use.
     closed: BTreeMap<i64, Option<Box<Segment>>>,
     active: Segment,

@@ -125,7 +125,7 @@ impl Log {
         let mut log = recovery.into_log(Seat { dir: Arc::clone(dir), name, key, start, now })?;
         log.load_epochs(&epochs)?;
         log.load_producers(listing.snapshots, point, now)?;
-        log.finish_deletion(now)?;
+        log.finish_deletion()?;
         Ok((log, report))
     }
 
@@ -194,8 +194,8 @@ impl Log {
 
     /// Removes segments before the start, whose deletion was interrupted. Only now: their batches may have been
     /// needed to know the producers.
-    fn finish_deletion(&mut self, now: Now) -> Result<(), OpenLogError> {
-        match self.delete_before(self.start.0, now) {
+    fn finish_deletion(&mut self) -> Result<(), OpenLogError> {
+        match self.delete_before(self.start.0) {
             Some(job) => Ok(job.run()?.run()?),
             None => Ok(()),
         }
@@ -484,6 +484,7 @@ impl<'d> Recovery<'d> {
             flush: FlushState::new(generation, unsealed),
             checkpoint: CheckpointState::new(now, self.end, active.size),
             path: self.path.into(),
+            now,
             dir,
             name,
             key,

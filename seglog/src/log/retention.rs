@@ -115,7 +115,7 @@ impl Log {
             }
             base = candidate.end;
         }
-        Ok(self.delete_before(start, now))
+        Ok(self.delete_before(start))
     }
 
     /// Moves the start by request (DeleteRecords), at most to `high_watermark`; the job makes it durable, and
@@ -127,18 +127,17 @@ impl Log {
         &mut self,
         start: EndOffset,
         high_watermark: EndOffset,
-        now: Now,
     ) -> Result<Option<DeleteJob>, ReadError> {
         if start > high_watermark.min(self.end) {
             return Err(ReadError::OutOfRange { start: self.start, end: high_watermark });
         }
         let first = self.first_base();
-        let job = (start > self.start).then(|| self.delete_before(start.0, now)).flatten();
+        let job = (start > self.start).then(|| self.delete_before(start.0)).flatten();
         debug_assert!(self.first_base() >= first, "a log is only ever deleted from the front");
         Ok(job)
     }
 
-    pub(super) fn delete_before(&mut self, start: i64, now: Now) -> Option<DeleteJob> {
+    pub(super) fn delete_before(&mut self, start: i64) -> Option<DeleteJob> {
         let start = EndOffset(start).max(self.start);
         let bases: Vec<i64> = self
             .closed
@@ -151,7 +150,7 @@ impl Log {
         }
         hit!(log_start_moved);
         let first = bases.last().and_then(|base| self.next_base(*base));
-        let snapshot = first.and_then(|first| self.snapshot_for(first, now));
+        let snapshot = first.and_then(|first| self.snapshot_for(first));
         self.snapshots.extend(snapshot.iter().map(|snapshot| snapshot.offset));
         self.closed.retain(|base, _| !bases.contains(base));
         self.set_bounds(start, self.end);
@@ -171,7 +170,7 @@ impl Log {
 
     /// What has to be written so that producers outlive their data (rule C11): the state at `first`, before
     /// which everything goes. If nobody has it, it is read from the data one last time.
-    fn snapshot_for(&mut self, first: i64, now: Now) -> Option<Snapshot> {
+    fn snapshot_for(&mut self, first: i64) -> Option<Snapshot> {
         if self.snapshots.contains(&first) || self.producers.is_empty() {
             return None;
         }
@@ -180,7 +179,7 @@ impl Log {
         }
         let live = std::mem::take(&mut self.producers);
         let from = self.load_snapshot(first).ok().flatten().unwrap_or(i64::MIN);
-        let replayed = self.replay_producers(from..first, now);
+        let replayed = self.replay_producers(from..first, self.now);
         let then = std::mem::replace(&mut self.producers, live);
         replayed.is_ok().then(|| Snapshot::take(first, &then))
     }

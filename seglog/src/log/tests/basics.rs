@@ -56,7 +56,7 @@ fn a_slice_outlives_its_segment() {
         append(&mut log, &plain(3)).unwrap();
     }
     let slice = log.read(EndOffset(0), 1, EndOffset(180), true).unwrap().unwrap();
-    let job = log.delete_records(EndOffset(170), EndOffset(180), at(0)).unwrap().unwrap();
+    let job = log.delete_records(EndOffset(170), EndOffset(180)).unwrap().unwrap();
     job.run().unwrap().run().unwrap();
     let mut bytes = vec![0; usize::try_from(slice.length).unwrap()];
     slice.file.read_at(&mut bytes, slice.position).unwrap();
@@ -206,7 +206,7 @@ fn timestamps_find_the_first_record_that_is_late_enough() {
     }
     assert!(log.segments() > 2);
     for start in [0i64, 1, 55, 200, 460] {
-        if let Some(job) = log.delete_records(EndOffset(start), log.end(), at(0)).unwrap() {
+        if let Some(job) = log.delete_records(EndOffset(start), log.end()).unwrap() {
             job.run().unwrap();
         }
         let live = || all.iter().enumerate().skip(usize::try_from(start).unwrap());
@@ -317,7 +317,7 @@ fn a_full_disk_refuses_appends_and_nothing_else() {
         assert_eq!(append(&mut log, &plain(3)), Err(AppendError::NoSpace));
     }
     assert_eq!(bases(&read_all(&mut log, EndOffset(0)).unwrap()).len(), 20);
-    let job = log.delete_records(EndOffset(45), EndOffset(60), at(0)).unwrap().unwrap();
+    let job = log.delete_records(EndOffset(45), EndOffset(60)).unwrap().unwrap();
     job.run().unwrap().run().unwrap();
     append(&mut log, &plain(3)).unwrap();
     assert_eq!(log.dir().fenced(), None);

@@ -237,7 +237,7 @@ impl Rig {
         self.note("delete_records");
         let (start, end) = (self.model.start, self.model.end());
         let target = self.pick(start, (start + 40).min(end));
-        let job = self.log().delete_records(EndOffset(target), EndOffset(end), at(0)).map_err(|_| ())?;
+        let job = self.log().delete_records(EndOffset(target), EndOffset(end)).map_err(|_| ())?;
         self.model.start = target;
         self.delete(job)
     }

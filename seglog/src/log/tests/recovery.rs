@@ -198,7 +198,7 @@ fn producers_outlive_the_data_that_they_came_from() {
     }
     checkpoint(&mut log, at(0));
     flush_twice(&mut log);
-    log.delete_records(log.end(), log.end(), at(0)).unwrap().unwrap().run().unwrap().run().unwrap();
+    log.delete_records(log.end(), log.end()).unwrap().unwrap().run().unwrap().run().unwrap();
     flush_twice(&mut log);
     drop(log);
     let (mut log, _) = open_with(&crashed(&disk, 1, 0), small()).unwrap();
@@ -243,7 +243,7 @@ fn a_start_that_is_not_durable_lets_deleted_records_return() {
         for cut_at in 0..20 {
             let disk = MemDisk::new();
             let mut log = half_flushed(&disk, 30);
-            let job = log.delete_records(EndOffset(80), EndOffset(90), at(0)).unwrap().unwrap();
+            let job = log.delete_records(EndOffset(80), EndOffset(90)).unwrap().unwrap();
             disk.fail_from(Some(disk.operations() + cut_at));
             arm(bug);
             let done = job.run().is_ok();

@@ -146,12 +146,12 @@ fn records_are_deleted_by_request_and_stay_deleted() {
     for _ in 0..30 {
         append(&mut log, &plain(3)).unwrap();
     }
-    let beyond = log.delete_records(EndOffset(61), EndOffset(60), at(0)).unwrap_err();
+    let beyond = log.delete_records(EndOffset(61), EndOffset(60)).unwrap_err();
     assert!(matches!(beyond, ReadError::OutOfRange { .. }));
-    let job = log.delete_records(EndOffset(50), EndOffset(60), at(0)).unwrap().unwrap();
+    let job = log.delete_records(EndOffset(50), EndOffset(60)).unwrap().unwrap();
     assert_eq!(log.start(), EndOffset(50));
     job.run().unwrap();
-    assert!(log.delete_records(EndOffset(40), EndOffset(60), at(0)).unwrap().is_none(), "a start only grows");
+    assert!(log.delete_records(EndOffset(40), EndOffset(60)).unwrap().is_none(), "a start only grows");
     flush_twice(&mut log);
     for survive in [0, 50, 100] {
         let crashed = disk.crash_clone(&mut Rng::new(survive), u8::try_from(survive).unwrap());
