@@ -21,9 +21,12 @@ use wire::ErrorCode;
 #[derive(Debug)]
 pub struct Trim {
     pub(crate) asked: Asked,
-    /// Per partition of the request: its replica and the new beginning (`None`: the high watermark).
-    pub(crate) trims: Vec<Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>>,
+    /// Per partition of the request.
+    pub(crate) trims: Vec<TrimPart>,
 }
+
+/// A replica and its new beginning (`None`: the high watermark), or why there is none.
+pub(crate) type TrimPart = Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>;
 
 /// What to do off the owner's thread.
 #[derive(Debug)]
@@ -77,6 +80,8 @@ pub enum JobDone {
         number: u64,
         /// Whether it is durable.
         outcome: Result<(), StoreError>,
+        /// The write itself, if the disk was too full for it: to be tried again.
+        again: Option<Persist>,
     },
     /// Of [`Job::SnapshotMetadata`].
     Snapshotted {
@@ -112,7 +117,10 @@ impl Job {
         match self {
             Self::Flush => JobDone::Flushed(shared.flusher.run()),
             Self::PersistRaft { store, persist } => {
-                JobDone::RaftPersisted { number: persist.number, outcome: store.persist(persist) }
+                let outcome = store.persist(&persist);
+                let full = outcome.as_ref().is_err_and(StoreError::is_no_space);
+                let number = persist.number;
+                JobDone::RaftPersisted { number, outcome, again: full.then_some(persist) }
             }
             Self::SnapshotMetadata { store, image } => {
                 JobDone::Snapshotted { index: image.index, outcome: store.snapshot(&image) }
@@ -121,7 +129,7 @@ impl Job {
                 JobDone::ShardLoaded { shard: load.shard, number: load.number, outcome: load.run() }
             }
             Self::Trim(Trim { asked, trims }) => {
-                let trim = |trim: Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>| {
+                let trim = |trim: TrimPart| {
                     let (replica, to) = trim?;
                     replica.trim(to).map_err(ErrorCode::from)
                 };

@@ -16,7 +16,7 @@ use wire::{ApiKey, ErrorCode, Message, Reader, Records, Request, Str};
 #[derive(Clone, Debug)]
 enum Awaited {
     Create { topic: String, partitions: i32, flushed: bool },
-    Metadata,
+    Metadata { known: Vec<(String, i32)> },
     InitProducer,
     Produce { partition: Partition, values: Vec<u64>, sequence: i32 },
     Fetch { partition: Partition },
@@ -30,7 +30,7 @@ enum Role {
     /// Sends values to one partition, again and again until they are acknowledged.
     Producer { partition: Partition, id: Option<(i64, i16)>, sequence: i32, again: Option<(Vec<u64>, i32)> },
     /// Reads one partition from its beginning.
-    Consumer { partition: Partition, next: i64, found: BTreeMap<i64, u64> },
+    Consumer { partition: Partition, next: i64, found: BTreeMap<i64, u64>, caught_up: bool },
 }
 
 /// One client and its connection.
@@ -60,7 +60,7 @@ impl Client {
     }
 
     pub(crate) fn consumer(name: u64, partition: Partition) -> Self {
-        Self::new(name, Role::Consumer { partition, next: 0, found: BTreeMap::new() })
+        Self::new(name, Role::Consumer { partition, next: 0, found: BTreeMap::new(), caught_up: false })
     }
 
     const fn new(name: u64, role: Role) -> Self {
@@ -72,10 +72,15 @@ impl Client {
         self.awaited.is_some()
     }
 
+    /// True once a consumer was told that there is nothing more.
+    pub(crate) const fn has_caught_up(&self) -> bool {
+        matches!(self.role, Role::Consumer { caught_up: true, .. })
+    }
+
     /// What a consumer has found.
     pub(crate) fn found(&self) -> Option<(&Partition, i64, &BTreeMap<i64, u64>)> {
         match &self.role {
-            Role::Consumer { partition, next, found } => Some((partition, *next, found)),
+            Role::Consumer { partition, next, found, .. } => Some((partition, *next, found)),
             Role::Admin { .. } | Role::Producer { .. } => None,
         }
     }
@@ -97,11 +102,10 @@ impl Client {
             return None;
         }
         match self.role.clone() {
-            Role::Admin { topics } => self.ask_admin(rng, topics),
+            Role::Admin { topics } => self.ask_admin(rng, history, topics),
             Role::Producer { partition, id: None, .. } => {
                 let _ = partition;
-                let request =
-                    InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..Default::default() };
+                let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
                 let version = i16::try_from(rng.between(0, 4)).unwrap_or(0);
                 self.frame(version, &request, Awaited::InitProducer)
             }
@@ -113,14 +117,18 @@ impl Client {
         }
     }
 
-    fn ask_admin(&mut self, rng: &mut Rng, topics: u32) -> Option<Bytes> {
+    fn ask_admin(&mut self, rng: &mut Rng, history: &History, topics: u32) -> Option<Bytes> {
         if topics >= 4 || rng.chance(1, 2) {
             let request = MetadataRequest { topics: None, ..Default::default() };
-            return self.frame(version::<MetadataRequest>(rng, 1), &request, Awaited::Metadata);
+            // What is known now must be in an answer that is yet to come.
+            let known = history.topics().map(|(name, partitions)| (name.clone(), partitions)).collect();
+            return self.frame(version::<MetadataRequest>(rng, 1), &request, Awaited::Metadata { known });
         }
         let name = format!("t{}-{topics}", self.name);
-        let partitions = i32::try_from(rng.between(1, 3)).unwrap_or(1);
-        let flushed = rng.chance(3, 4);
+        // The same topic is asked for in the same way, however often the answer is lost.
+        let mut same = Rng::new(self.name * 1_000 + u64::from(topics));
+        let partitions = i32::try_from(same.between(1, 3)).unwrap_or(1);
+        let flushed = same.chance(3, 4);
         let mut configs = vec![config("segment.bytes", "1048576")];
         if !flushed {
             configs.push(config("flush.messages", "9223372036854775807"));
@@ -222,8 +230,8 @@ impl Client {
                 self.created(&topic, partitions, flushed, reply.topics[0].error_code, history);
                 Ok(())
             }
-            Awaited::Metadata => {
-                check_metadata(body::<MetadataRequest>(&mut reader, correlation, version)?, history)
+            Awaited::Metadata { known } => {
+                check_metadata(&body::<MetadataRequest>(&mut reader, correlation, version)?, &known)
             }
             Awaited::InitProducer => {
                 let reply = body::<InitProducerIdRequest>(&mut reader, correlation, version)?;
@@ -301,7 +309,8 @@ impl Client {
         records: &Bytes,
         history: &mut History,
     ) -> Result<(), String> {
-        let Role::Consumer { next, found, .. } = &mut self.role else { return Ok(()) };
+        let Role::Consumer { next, found, caught_up, .. } = &mut self.role else { return Ok(()) };
+        *caught_up = code == 0 && records.is_empty();
         if code != 0 {
             // After a crash a volatile topic may be shorter than before: start over.
             *next = 0;
@@ -350,16 +359,16 @@ fn body<R: Request>(reader: &mut Reader, correlation: i32, version: i16) -> Resu
     })
 }
 
-fn check_metadata(reply: wire::metadata::MetadataResponse, history: &History) -> Result<(), String> {
-    for (name, partitions) in history.topics() {
-        let known = reply.topics.iter().find(|topic| topic.name.as_ref().is_some_and(|n| n.as_str() == name));
-        let Some(known) = known else {
+fn check_metadata(reply: &wire::metadata::MetadataResponse, known: &[(String, i32)]) -> Result<(), String> {
+    for (name, partitions) in known {
+        let found = reply.topics.iter().find(|topic| topic.name.as_ref().is_some_and(|n| n.as_str() == name));
+        let Some(found) = found else {
             return Err(format!("the topic {name} was created and is not in the metadata"));
         };
-        if i32::try_from(known.partitions.len()) != Ok(partitions) {
+        if i32::try_from(found.partitions.len()) != Ok(*partitions) {
             return Err(format!(
                 "the topic {name} has {} partitions instead of {partitions}",
-                known.partitions.len()
+                found.partitions.len()
             ));
         }
     }

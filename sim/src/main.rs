@@ -1,32 +1,43 @@
 //! Runs seeds and says what happened: `ottla-sim --seeds N --from S`.
 #![forbid(unsafe_code)]
 
-use ottla_sim::{FAULTS, Options, Report, run};
+mod planted;
+
+use ottla_sim::{FAULTS, MARKS, Options, Report, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut seeds, mut from, mut trace) = (1_u64, 1_u64, 0_usize);
+    let (mut seeds, mut from, mut trace, mut require_all) = (1_u64, 1_u64, 0_usize, false);
     while let Some(name) = arguments.next() {
+        if name == "--require-all" {
+            require_all = true;
+            continue;
+        }
         let value = arguments.next().and_then(|value| value.parse().ok());
         match (name.as_str(), value) {
             ("--seeds", Some(value)) => seeds = value,
             ("--from", Some(value)) => from = value,
+            ("--meta", Some(value)) => return meta(value),
+            ("--bugs", Some(value)) => return planted::search(value),
+            ("--replay-bugs", Some(1)) => return planted::replay(),
             ("--trace", Some(value)) => trace = usize::try_from(value).unwrap_or(0),
             _ => return usage(),
         }
     }
-    campaign(seeds, from, trace)
+    campaign(seeds, from, trace, require_all)
 }
 
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
-    eprintln!("usage: ottla-sim [--seeds N] [--from SEED] [--trace EVENTS]");
+    eprintln!(
+        "usage: ottla-sim [--seeds N] [--from SEED] [--trace EVENTS] [--require-all] | --meta N | --bugs SEEDS | --replay-bugs 1"
+    );
     ExitCode::from(2)
 }
 
 #[expect(clippy::print_stdout, reason = "a command line tool")]
-fn campaign(seeds: u64, from: u64, trace: usize) -> ExitCode {
+fn campaign(seeds: u64, from: u64, trace: usize, require_all: bool) -> ExitCode {
     let mut total = Report::default();
     let mut failed = 0;
     for seed in from..from + seeds {
@@ -46,6 +57,32 @@ fn campaign(seeds: u64, from: u64, trace: usize) -> ExitCode {
     for (mark, count) in &total.marks {
         println!("  mark {mark:<32} {count}");
     }
-    println!("{} passed, {failed} failed", seeds - failed);
+    let unreached = unreached(&total);
+    if require_all && !unreached.is_empty() {
+        println!("never reached: {}", unreached.join(", "));
+        failed += 1;
+    }
+    println!("{} passed, {failed} failed", seeds.saturating_sub(failed));
     if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The faults and marks that a campaign must reach and did not.
+fn unreached(total: &Report) -> Vec<&'static str> {
+    let faults = FAULTS.iter().filter(|fault| !total.faults.contains_key(**fault));
+    let marks = MARKS.iter().filter(|mark| !total.marks.contains_key(**mark));
+    faults.chain(marks).copied().collect()
+}
+
+/// Runs seeds twice: everything that happened must be the same.
+#[expect(clippy::print_stdout, reason = "a command line tool")]
+fn meta(seeds: u64) -> ExitCode {
+    for seed in 1..=seeds {
+        let (once, again) = (run(Options::new(seed)), run(Options::new(seed)));
+        if once.hash != again.hash {
+            println!("seed {seed} is not deterministic: {:016x} and {:016x}", once.hash, again.hash);
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("{seeds} seeds came out the same twice");
+    ExitCode::SUCCESS
 }

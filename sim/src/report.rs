@@ -8,6 +8,7 @@ pub const FAULTS: &[&str] = &[
     "crash inside a call",
     "crash inside a job",
     "crash while starting",
+    "clean shutdown",
     "connection broken",
     "disk full",
     "fsync error",
@@ -15,7 +16,16 @@ pub const FAULTS: &[&str] = &[
 ];
 
 /// The marks that a campaign must reach.
-pub const MARKS: &[&str] = &["fetch_session_evicted"];
+pub const MARKS: &[&str] = &[
+    "append_without_space",
+    "directory_fenced",
+    "duplicate_batch_found",
+    "epochs_rebuilt",
+    "fetch_out_of_range",
+    "metadata_waits_for_space",
+    "round_flushed_file_system",
+    "tail_cut",
+];
 
 /// Counts of one run, or of many.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +46,7 @@ pub struct Report {
     pub read: usize,
     /// Acknowledged records of `replicated` topics that power failures took: allowed, and expected.
     pub lost_volatile: usize,
-    /// True from an injected disk error to the next restart.
+    /// True once a disk error was injected: the node may end itself, or refuse to start, until it is over.
     pub(crate) disk_faulted: bool,
 }
 

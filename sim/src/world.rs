@@ -49,6 +49,8 @@ pub struct Outcome {
 const EPOCH_MS: i64 = 1_760_000_000_000;
 /// A run that takes longer than this (in its own time) is stuck.
 const STUCK_AFTER: Span = Span::from_secs(3_600);
+/// So is one of more events than this.
+const STEPS_MAX: u64 = 500_000;
 
 #[derive(Debug)]
 enum Event {
@@ -60,8 +62,8 @@ enum Event {
     Done(u64, Owner, JobDone),
     /// An owner asked to be woken.
     Wake(u64, Owner),
-    /// Bytes reach a client.
-    Reply(u64, u64, Bytes),
+    /// Bytes reach a client over one of its connections.
+    Reply(ConnId, Bytes),
     /// A client may ask something.
     Client(u64),
     /// The node starts again.
@@ -79,16 +81,21 @@ struct World {
     schedule: Rng,
     node: SimNode,
     clients: BTreeMap<u64, Client>,
+    /// Each client's connection; what comes over an earlier one is lost.
+    connections: BTreeMap<u64, ConnId>,
+    next_connection: u64,
     /// Where each connection's stream stands: bytes under way keep their order.
-    last_delivery: BTreeMap<(u64, bool), Instant>,
+    last_delivery: BTreeMap<(ConnId, bool), Instant>,
     history: History,
     trace: Trace,
     report: Report,
     sent: u32,
+    steps: u64,
     calm: bool,
+    /// When each owner will be woken.
+    wakes: BTreeMap<Owner, (u64, Instant)>,
     /// The node is down and its start is on the way.
     start_pending: bool,
-    quiet_since: Option<Instant>,
 }
 
 /// Runs one seed.
@@ -122,13 +129,16 @@ impl World {
             events: BTreeMap::new(),
             next_event: 0,
             clients: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: 0,
             last_delivery: BTreeMap::new(),
             history: History::default(),
             report: Report::default(),
             sent: 0,
+            steps: 0,
             calm: false,
+            wakes: BTreeMap::new(),
             start_pending: true,
-            quiet_since: None,
         }
     }
 
@@ -173,15 +183,16 @@ impl World {
         if let Some(client) = self.clients.get_mut(&name) {
             client.connected = true;
         }
-        let input = Input::Connected { conn: ConnId(name), peer: "sim".into() };
-        let owner = self.reactor_of(name);
-        self.last_delivery.remove(&(name, true));
-        self.last_delivery.remove(&(name, false));
+        self.next_connection += 1;
+        let conn = ConnId(self.next_connection);
+        self.connections.insert(name, conn);
+        let owner = self.reactor_of(conn);
+        let input = Input::Connected { conn, peer: "sim".into() };
         self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, input));
     }
 
-    fn reactor_of(&self, name: u64) -> Owner {
-        Owner::Reactor(u16::try_from(name % u64::from(self.options.reactors)).unwrap_or(0))
+    fn reactor_of(&self, conn: ConnId) -> Owner {
+        Owner::Reactor(u16::try_from(conn.0 % u64::from(self.options.reactors)).unwrap_or(0))
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -189,15 +200,23 @@ impl World {
             return Err("nothing is left to happen".into());
         };
         self.now = at;
-        if at > Instant::ZERO + STUCK_AFTER {
+        self.steps += 1;
+        if at > Instant::ZERO + STUCK_AFTER || self.steps > STEPS_MAX {
             return Err(format!("stuck: {} of {} requests sent", self.sent, self.options.operations));
         }
         match event {
             Event::Input(incarnation, owner, input) => self.input(incarnation, owner, input),
             Event::Done(incarnation, owner, done) => self.input(incarnation, owner, Input::JobDone(done)),
-            Event::Wake(incarnation, owner) => self.input(incarnation, owner, Input::Tick),
+            Event::Wake(incarnation, owner) => {
+                // A wake that an earlier one has replaced is nobody's.
+                if self.wakes.get(&owner) != Some(&(incarnation, at)) {
+                    return Ok(());
+                }
+                self.wakes.remove(&owner);
+                self.input(incarnation, owner, Input::Tick)
+            }
             Event::Run(incarnation, owner, job) => self.run_job(incarnation, owner, job),
-            Event::Reply(incarnation, name, frame) => self.reply(incarnation, name, frame),
+            Event::Reply(conn, frame) => self.reply(conn, frame),
             Event::Client(name) => self.client_acts(name),
             Event::Start => self.start_node(),
             Event::Fault => self.fault(),
@@ -207,8 +226,16 @@ impl World {
     fn start_node(&mut self) -> Result<(), String> {
         let now = self.wall();
         self.start_pending = false;
-        self.maybe_arm_crash(200);
+        if !self.calm && self.rng.chance(1, 3) {
+            let at = self.node.disk.operations() + self.rng.between(1, 80);
+            self.node.disk.fail_from(Some(at));
+        }
         match self.node.start(now, &mut self.rng) {
+            Started::Refused(_) if self.report.disk_faulted => {
+                self.report.count("process ended itself");
+                self.crash();
+                Ok(())
+            }
             Started::Refused(reason) => Err(format!("the node does not start: {reason}")),
             Started::Crashed => {
                 self.report.count("crash while starting");
@@ -230,7 +257,7 @@ impl World {
 
     /// With some probability, lets the disk fail from a coming operation on: a crash inside a call.
     fn maybe_arm_crash(&mut self, operations: u64) {
-        if !self.calm && self.rng.chance(1, 400) {
+        if !self.calm && self.rng.chance(1, 1_000) {
             let at = self.node.disk.operations() + self.rng.between(1, operations);
             self.node.disk.fail_from(Some(at));
         }
@@ -275,16 +302,32 @@ impl World {
             self.deliver(incarnation, to, mail, delay);
         }
         for (conn, reply) in effects.replies {
-            self.send_reply(conn, &reply)?;
+            let sent = self.send_reply(conn, &reply);
+            if self.node.has_crashed() {
+                self.report.count("crash inside a call");
+                self.crash();
+                return Ok(());
+            }
+            sent?;
         }
         for conn in effects.close {
-            self.disconnect(conn.0);
+            if let Some(name) = self.client_of(conn) {
+                return Err(format!("the node closed the connection of client {name}: {:?}", effects.log));
+            }
         }
-        if let Some(at) = effects.wake_at {
-            let delay = at.since(self.now);
+        self.note_wake(incarnation, owner, effects.wake_at);
+        Ok(())
+    }
+
+    /// One pending wake per owner is enough; an earlier one replaces it.
+    fn note_wake(&mut self, incarnation: u64, owner: Owner, wake_at: Option<Instant>) {
+        let Some(at) = wake_at else { return };
+        let pending = self.wakes.get(&owner).filter(|(of, old)| *of == incarnation && *old > self.now);
+        if pending.is_none_or(|(_, old)| at < *old) {
+            self.wakes.insert(owner, (incarnation, at));
+            let delay = at.since(self.now).max(Span::from_micros(1));
             self.at(delay, Event::Wake(incarnation, owner));
         }
-        Ok(())
     }
 
     fn deliver(&mut self, incarnation: u64, to: Owner, mail: Mail, delay: Span) {
@@ -322,15 +365,15 @@ impl World {
             return Err("a reply whose size field is wrong".into());
         }
         let frame = frame.freeze().slice(wire::frame::SIZE_BYTES..);
-        let delay = self.stream_delay(conn.0, false);
-        self.at(delay, Event::Reply(self.node.incarnation, conn.0, frame));
+        let delay = self.stream_delay(conn, false);
+        self.at(delay, Event::Reply(conn, frame));
         Ok(())
     }
 
     /// How long bytes take; never less than what was sent before them on the same stream.
-    fn stream_delay(&mut self, name: u64, to_node: bool) -> Span {
+    fn stream_delay(&mut self, conn: ConnId, to_node: bool) -> Span {
         let arrives = self.now + self.some_micros(20, 2_000);
-        let last = self.last_delivery.entry((name, to_node)).or_insert(arrives);
+        let last = self.last_delivery.entry((conn, to_node)).or_insert(arrives);
         *last = (*last).max(arrives);
         last.since(self.now)
     }
@@ -353,10 +396,12 @@ impl World {
         Ok(())
     }
 
-    fn reply(&mut self, incarnation: u64, name: u64, frame: Bytes) -> Result<(), String> {
-        if incarnation != self.node.incarnation {
-            return Ok(());
-        }
+    fn client_of(&self, conn: ConnId) -> Option<u64> {
+        self.connections.iter().find(|(_, own)| **own == conn).map(|(name, _)| *name)
+    }
+
+    fn reply(&mut self, conn: ConnId, frame: Bytes) -> Result<(), String> {
+        let Some(name) = self.client_of(conn) else { return Ok(()) };
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
         self.trace.event(self.now.as_nanos(), "reply", || format!("client {name}: {} bytes", frame.len()));
         client.reply(frame, &mut self.history)?;
@@ -403,15 +448,17 @@ impl World {
             self.sent += 1;
             self.trace.event(self.now.as_nanos(), "ask", || format!("client {name}: {}", describe(&frame)));
             self.trace.add(&frame);
-            let delay = self.stream_delay(name, true);
-            let owner = self.reactor_of(name);
-            let input = Input::Frame { conn: ConnId(name), frame };
+            let Some(conn) = self.connections.get(&name).copied() else { return Ok(()) };
+            let delay = self.stream_delay(conn, true);
+            let owner = self.reactor_of(conn);
+            let input = Input::Frame { conn, frame };
             self.at(delay, Event::Input(self.node.incarnation, owner, input));
         }
         Ok(())
     }
 
     fn disconnect(&mut self, name: u64) {
+        self.connections.remove(&name);
         if let Some(client) = self.clients.get_mut(&name) {
             client.disconnected();
             let delay = self.some_micros(1_000, 20_000);
@@ -426,7 +473,8 @@ impl World {
                     self.report.count("crash between calls");
                     self.crash();
                 }
-                4..=5 => self.break_connection(),
+                4 => self.break_connection(),
+                5 => self.stop_cleanly(),
                 6 => {
                     self.report.count("disk full");
                     let used = seglog::disk::Disk::space(&self.node.disk)
@@ -454,12 +502,35 @@ impl World {
         Ok(())
     }
 
+    /// SIGTERM: everything is flushed and the directory says so.
+    fn stop_cleanly(&mut self) {
+        let Some(running) = self.node.running.take() else { return };
+        if !running.booted.metadata.is_serving() {
+            self.node.running = Some(running);
+            return;
+        }
+        self.report.count("clean shutdown");
+        broker::close(&running.booted.shared, &running.booted.latest_view);
+        drop(running);
+        // The process takes its jobs along, and with them the lock on its directory.
+        self.events.retain(|_, event| {
+            !matches!(event, Event::Input(..) | Event::Run(..) | Event::Done(..) | Event::Wake(..))
+        });
+        if self.node.has_crashed() {
+            return self.crash();
+        }
+        self.start_pending = true;
+        self.start_again();
+    }
+
     fn break_connection(&mut self) {
         let names: Vec<u64> = self.clients.keys().copied().collect();
         let name = names[self.rng.index(names.len())];
         self.report.count("connection broken");
-        let owner = self.reactor_of(name);
-        self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, Input::Closed { conn: ConnId(name) }));
+        if let Some(conn) = self.connections.get(&name).copied() {
+            let owner = self.reactor_of(conn);
+            self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, Input::Closed { conn }));
+        }
         self.disconnect(name);
     }
 
@@ -474,12 +545,15 @@ impl World {
         self.report.crashes += 1;
         self.node.crash(&mut self.rng, survive);
         self.node.disk.set_capacity(None);
-        self.report.disk_faulted = false;
+        self.start_again();
+    }
+
+    /// All connections are gone; the process starts a little later, in another boot of the machine.
+    fn start_again(&mut self) {
         let names: Vec<u64> = self.clients.keys().copied().collect();
         for name in names {
             self.disconnect(name);
         }
-        // The process restarts in another boot: a fenced directory may be opened again.
         let delay = self.some_micros(1_000, 200_000);
         self.at(delay, Event::Start);
         self.node.incarnation += 1;
@@ -495,14 +569,18 @@ impl World {
         self.node.disk.set_capacity(None);
         self.node.disk.fail_from(None);
         let until = self.now + Span::from_secs(30);
-        self.quiet_since = Some(self.now);
+        while !self.node.is_serving() {
+            if self.now > until {
+                return Err("the node does not serve thirty seconds after the last fault".into());
+            }
+            self.step()?;
+        }
+        // What was under way when the faults ended is tried again and answered.
+        let until = self.now + Span::from_millis(500);
         while self.now < until {
             self.step()?;
         }
-        if self.node.is_serving() {
-            return Ok(());
-        }
-        Err("the node does not serve thirty seconds after the last fault".into())
+        Ok(())
     }
 
     /// Every consumer has read its partition: what it found must be what was promised.
@@ -519,8 +597,11 @@ impl World {
             name += 1;
             self.add_client(Client::consumer(name, partition));
         }
-        let until = self.now + Span::from_secs(20);
-        while self.now < until && !self.clients.is_empty() {
+        let until = self.now + Span::from_secs(60);
+        while !self.clients.values().all(Client::has_caught_up) {
+            if self.now > until {
+                return Err("readers do not reach the end of their partitions".into());
+            }
             self.step()?;
         }
         for client in self.clients.values() {

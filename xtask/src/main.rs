@@ -4,12 +4,18 @@
 
 mod codegen;
 mod fuzz;
+mod shell;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask CHORE
 
   codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale
+  test [--install] [--lane NAME]...
+                      everything that CI runs, or the named lanes; --install gets missing system packages
+  tidy                the rules of the house: edges, fences, sizes
   fuzz [TARGET] [SECONDS]
                       fuzz one target or all, each for so long (fuzz/README.md)";
 
@@ -19,6 +25,8 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
+        ["test", rest @ ..] => test::main(rest),
+        ["tidy"] => tidy::check(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => Err(USAGE.to_owned()),
     };

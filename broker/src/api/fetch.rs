@@ -102,7 +102,7 @@ fn read_one(reactor: &Reactor, waiting: &Waiting, wanted: &Wanted, found: &mut F
         Ok((data, fragment)) => (data, fragment),
         Err(data) => {
             found.urgent = true;
-            (data, None)
+            (*data, None)
         }
     };
     if let Some(Fragment::File { length, .. }) = &fragment {
@@ -117,9 +117,9 @@ fn read_partition(
     waiting: &Waiting,
     wanted: &Wanted,
     found: &Found,
-) -> Result<(PartitionData, Option<Fragment>), PartitionData> {
+) -> Result<(PartitionData, Option<Fragment>), Box<PartitionData>> {
     let Wanted { key, part } = wanted;
-    let fail = |code: ErrorCode| error(part, code);
+    let fail = |code: ErrorCode| Box::new(error(part, code));
     let topic = reactor.view.topic_of(&key.name, key.topic_id).ok_or_else(|| {
         fail(if key.topic_id.is_zero() {
             ErrorCode::UnknownTopicOrPartition

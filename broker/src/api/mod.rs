@@ -394,3 +394,6 @@ pub(crate) fn no_answer(outcome: Result<GroupReply, ErrorCode>) -> ErrorCode {
 
 /// Kafka's "operations were not asked for".
 pub(crate) const NO_OPERATIONS: i32 = i32::MIN;
+
+#[cfg(test)]
+mod tests;

@@ -18,13 +18,15 @@ use bytes::Bytes;
 use cluster::controller::{self, Command, Controller, Defaults};
 use cluster::record_codec::{decode_entry, encode_entry};
 use cluster::{Delta, Endpoint, Image};
-use quorum::{Committed, ProposalId, Quorum, Role};
+use quorum::{Committed, Persist, ProposalId, Quorum, Role};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use wire::ErrorCode;
 
 /// Log entries in memory after which a snapshot is taken.
 const SNAPSHOT_ENTRIES: usize = 5_000;
+/// How long a write of the metadata waits before it is tried again on a full disk.
+const FULL_RETRY: Span = Span::from_millis(100);
 /// The largest decision that goes into one entry.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
 
@@ -81,6 +83,8 @@ pub struct Metadata {
     incarnation: Uuid,
     phase: Phase,
     snapshotting: bool,
+    /// A write that waits for room on the disk, and when it is tried again.
+    full: Option<(Instant, Persist)>,
     next_retention: Instant,
 }
 
@@ -129,6 +133,7 @@ impl Metadata {
             incarnation: Uuid::random(incarnation),
             phase: Phase::Electing,
             snapshotting: false,
+            full: None,
             next_retention,
         })
     }
@@ -169,6 +174,7 @@ impl Metadata {
             }
         }
         self.drive(now, fx);
+        self.retry_when_due(now, fx);
         self.apply_retention(now, fx);
     }
 
@@ -406,11 +412,22 @@ impl Metadata {
         }
     }
 
-    fn job_done(&mut self, _now: Now, done: JobDone, fx: &mut Effects) {
+    fn job_done(&mut self, now: Now, done: JobDone, fx: &mut Effects) {
         match done {
-            JobDone::RaftPersisted { number, outcome: Ok(()) } => {
+            JobDone::RaftPersisted { number, outcome: Ok(()), .. } => {
                 // Sending to peers comes with the cluster; a lone voter has none.
                 let _messages = self.quorum.persisted(number);
+                self.full = None;
+            }
+            JobDone::RaftPersisted { again: Some(persist), .. } => {
+                hit!(metadata_waits_for_space);
+                if self.full.is_none() {
+                    fx.log(
+                        Level::Error,
+                        "The disk is full: changes of the metadata wait until there is room",
+                    );
+                }
+                self.full = Some((now.mono + FULL_RETRY, persist));
             }
             JobDone::RaftPersisted { outcome: Err(error), .. } => {
                 // A fenced metadata directory ends the process: the log's tail is in doubt (B1).
@@ -425,6 +442,19 @@ impl Metadata {
                 fx.log(Level::Error, format!("a snapshot of the metadata cannot be written: {error}"));
             }
             other => self.shared.job_done(Owner::Metadata, other, fx),
+        }
+    }
+
+    /// Tries again what a full disk has refused.
+    fn retry_when_due(&mut self, now: Now, fx: &mut Effects) {
+        let Some((at, persist)) = self.full.take() else { return };
+        if now.mono >= at {
+            fx.jobs.push(Job::PersistRaft { store: self.store.clone(), persist: persist.clone() });
+            // Kept to know that the disk was full; the next outcome replaces it.
+            self.full = Some((Instant::from_nanos(u64::MAX), persist));
+        } else {
+            fx.wake(at);
+            self.full = Some((at, persist));
         }
     }
 

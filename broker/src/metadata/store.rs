@@ -9,7 +9,7 @@ use cluster::record_codec::{decode_entry, encode_entry};
 use cluster::{Delta, Image, Record};
 use quorum::{Entry, EntryKind, HardState, Membership, Persist, RaftId, SnapshotPoint};
 use seglog::dir::LogDir;
-use seglog::disk::DiskError;
+use seglog::disk::{DiskError, DiskErrorKind};
 use seglog::durable::{read_small, seal, unseal, write_small};
 use seglog::{AppendError, Log, LogConfig, OpenLogError, Origin, PartitionName};
 use std::fmt;
@@ -59,6 +59,17 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+impl StoreError {
+    /// True when the disk is full: nothing is lost, and the same write may succeed later.
+    pub(crate) fn is_no_space(&self) -> bool {
+        match self {
+            Self::Append(error) => matches!(error, AppendError::NoSpace),
+            Self::Disk(error) => error.kind == DiskErrorKind::NoSpace,
+            Self::Open(_) | Self::Scan(_) | Self::Damaged(_) => false,
+        }
+    }
+}
 
 impl From<DiskError> for StoreError {
     fn from(error: DiskError) -> Self {
@@ -124,7 +135,7 @@ impl RaftStore {
     }
 
     /// Makes a write of the quorum durable. Waits for the device.
-    pub(crate) fn persist(&self, persist: Persist) -> Result<(), StoreError> {
+    pub(crate) fn persist(&self, persist: &Persist) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hard_state) = persist.hard_state {
             write_state(&self.dir, inner.id, hard_state, &inner.membership)?;

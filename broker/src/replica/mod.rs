@@ -15,10 +15,7 @@ pub(crate) use wait::Waiter;
 use crate::effects::{Effects, Mail};
 use crate::job::Job;
 use accept::{Accepted, accept, too_large};
-use base::{
-    BrokerId, EndOffset, LastOffset, LeaderEpoch, Now, PartitionIndex, ProducerId, Span, Timestamp, TopicId,
-    hit, planted,
-};
+use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, hit, planted};
 use cluster::config::{Durability, TimestampType, TopicConfig};
 use cluster::{Leader, PartitionState, Progress};
 use seglog::dir::{FlushJob, FlushOutcome, Flushed, LogDir};
@@ -240,6 +237,13 @@ impl Replica {
         drop(inner);
         tell(told, fx);
         again
+    }
+
+    /// A flush failed: nothing of it counts.
+    pub(crate) fn flush_failed(&self) {
+        let mut inner = self.inner();
+        inner.log.flush_failed();
+        inner.scheduled = true;
     }
 
     /// Other settings are in force.

@@ -1,0 +1,135 @@
+//! `cargo xtask test`: everything, in lanes that also run alone, and a table of what each cost.
+
+mod clients;
+mod node;
+mod process;
+
+use crate::shell::{capture, has, run, say};
+use std::time::Instant;
+
+/// One lane.
+struct Lane {
+    name: &'static str,
+    what: &'static str,
+    /// Debian packages it needs, each with a program that shows that it is there.
+    needs: &'static [(&'static str, &'static str)],
+    run: fn() -> Result<(), String>,
+}
+
+const LANES: &[Lane] = &[
+    Lane {
+        name: "unit",
+        what: "format, lints, generated files, tidy, all unit tests",
+        needs: &[],
+        run: unit,
+    },
+    Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim },
+    Lane {
+        name: "process",
+        what: "real processes under kill -9",
+        needs: &[("kcat", "kcat")],
+        run: process::run,
+    },
+    Lane {
+        name: "clients",
+        what: "real clients, content checked",
+        needs: &[("kcat", "kcat")],
+        run: clients::run,
+    },
+];
+
+/// Seeds that the simulator runs each time.
+const SEEDS: &str = "1000";
+/// Seeds that must come out the same twice.
+const META_SEEDS: &str = "20";
+
+/// Runs the lanes that the arguments name, or all.
+pub(crate) fn main(arguments: &[&str]) -> Result<(), String> {
+    let mut install = false;
+    let mut chosen = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match *argument {
+            "--install" => install = true,
+            "--lane" => chosen.push(find(rest.next().copied().unwrap_or_default())?),
+            other => return Err(format!("test does not know {other}: expected --install or --lane NAME")),
+        }
+    }
+    let lanes = if chosen.is_empty() { LANES.iter().collect() } else { chosen };
+    for lane in &lanes {
+        provide(lane, install)?;
+    }
+    let mut table = Vec::new();
+    let mut failed = 0;
+    for lane in lanes {
+        say(&format!("\n== {}: {}", lane.name, lane.what));
+        let (outcome, seconds) = timed(lane.run);
+        if let Err(error) = &outcome {
+            say(&format!("lane {} failed: {error}", lane.name));
+            failed += 1;
+        }
+        table.push((lane.name, seconds, outcome.is_ok()));
+    }
+    print_table(&table);
+    let passed = table.len() - failed;
+    say(&format!("{passed} passed, {failed} failed"));
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} lanes failed", table.len())) }
+}
+
+fn find(name: &str) -> Result<&'static Lane, String> {
+    let names: Vec<&str> = LANES.iter().map(|lane| lane.name).collect();
+    let lane = LANES.iter().find(|lane| lane.name == name);
+    lane.ok_or_else(|| format!("there is no lane {name:?}; there are {}", names.join(", ")))
+}
+
+/// Makes sure that a lane has the programs it needs; a lane is never skipped for want of one.
+fn provide(lane: &Lane, install: bool) -> Result<(), String> {
+    let missing: Vec<&str> =
+        lane.needs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages = missing.join(" ");
+    if !install {
+        return Err(format!(
+            "lane {} needs {packages}: run `apt-get install {packages}`, or `cargo xtask test --install` as root",
+            lane.name
+        ));
+    }
+    run("apt-get", &["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(missing);
+    run("apt-get", &arguments)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the chores measure how long lanes take")]
+fn timed(work: fn() -> Result<(), String>) -> (Result<(), String>, f64) {
+    let start = Instant::now();
+    let outcome = work();
+    (outcome, start.elapsed().as_secs_f64())
+}
+
+fn print_table(table: &[(&str, f64, bool)]) {
+    say("\n| lane | minutes | outcome |\n|---|---:|---|");
+    for (name, seconds, passed) in table {
+        let outcome = if *passed { "passed" } else { "FAILED" };
+        say(&format!("| {name} | {:.1} | {outcome} |", seconds / 60.0));
+    }
+}
+
+fn unit() -> Result<(), String> {
+    run("cargo", &["fmt", "--all", "--check"])?;
+    crate::codegen::check()?;
+    crate::tidy::check()?;
+    run("cargo", &["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    run("cargo", &["test", "--quiet", "--locked", "--workspace"])
+}
+
+fn sim() -> Result<(), String> {
+    run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
+    run("target/debug/ottla-sim", &["--meta", META_SEEDS])?;
+    run("target/debug/ottla-sim", &["--seeds", SEEDS, "--require-all"])?;
+    // A few seeds that nobody has seen before, named so that a failure can be repeated.
+    let fresh = capture("date", &["+%s"])?;
+    run("target/debug/ottla-sim", &["--seeds", "100", "--from", fresh.trim()])
+}

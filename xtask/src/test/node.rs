@@ -1,0 +1,73 @@
+//! A real `ottla dev` process under test.
+
+use crate::shell::root;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A running broker and its data directory.
+pub(crate) struct Node {
+    child: Option<Child>,
+    data: PathBuf,
+    /// Where clients connect; the same after a restart.
+    pub(crate) address: String,
+}
+
+impl Node {
+    /// Starts a broker on an empty directory and waits until it serves.
+    pub(crate) fn start(name: &str) -> Result<Self, String> {
+        let data = root().join("target").join("lanes").join(name);
+        if data.exists() {
+            std::fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
+        }
+        let mut node = Self { child: None, data, address: "127.0.0.1:0".into() };
+        node.restart()?;
+        Ok(node)
+    }
+
+    /// Starts the broker again on the directory as it is.
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        let binary = root().join("target/debug/ottla");
+        let data = self.data.to_string_lossy().into_owned();
+        let arguments = ["dev", "--data-dir", &data, "--listen", &self.address, "--http", "127.0.0.1:0"];
+        let log = self.data.with_extension("log");
+        std::fs::create_dir_all(log.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(|error| error.to_string())?;
+        let mut child = Command::new(binary)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("ottla cannot be started: {error}"))?;
+        let output = child.stdout.take().ok_or("no output")?;
+        self.child = Some(child);
+        let mut lines = BufReader::new(output).lines();
+        let first = lines.next().ok_or("ottla ended before it served; see its log in target/lanes")?;
+        let first = first.map_err(|error| error.to_string())?;
+        let address =
+            first.strip_prefix("kafka=").ok_or_else(|| format!("unexpected first line {first:?}"))?;
+        self.address = address.to_owned();
+        // Keeps the pipe open: the broker prints a few more lines.
+        std::mem::forget(lines);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if the process is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,77 @@
+//! Real processes: an unmodified idempotent producer writes while the broker is killed again and again. At the
+//! end every line is there exactly once and in order.
+
+use super::node::Node;
+use crate::shell::{capture, say};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How often the broker is killed under load.
+const KILLS: usize = 50;
+/// Lines per interval between two kills.
+const LINES: usize = 200;
+
+pub(crate) fn run() -> Result<(), String> {
+    crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
+    kill_loop()
+}
+
+fn kill_loop() -> Result<(), String> {
+    let mut node = Node::start("kill-loop")?;
+    let mut producer = Command::new("kcat")
+        .args(["-P", "-E", "-b", &node.address, "-t", "survivor", "-p", "0", "-q"])
+        .args([
+            "-X",
+            "enable.idempotence=true",
+            "-X",
+            "message.timeout.ms=0",
+            "-X",
+            "reconnect.backoff.max.ms=100",
+        ])
+        .stdin(Stdio::piped())
+        // It reports every kill.
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("kcat cannot be started: {error}"))?;
+    let mut input = producer.stdin.take().ok_or("no input")?;
+    let mut line = 0;
+    for kill in 0..=KILLS {
+        for _ in 0..LINES {
+            writeln!(input, "line-{line}").map_err(|error| error.to_string())?;
+            line += 1;
+        }
+        input.flush().map_err(|error| error.to_string())?;
+        // From in the middle of a batch to after its acknowledgement.
+        pause(Duration::from_millis(5 + (kill as u64 * 37) % 120));
+        if kill < KILLS {
+            node.kill();
+            node.restart()?;
+        }
+    }
+    drop(input);
+    let ended = producer.wait().map_err(|error| error.to_string())?;
+    if !ended.success() {
+        return Err(format!("the producer gave up: {ended}"));
+    }
+    let found = capture("kcat", &["-C", "-b", &node.address, "-t", "survivor", "-p", "0", "-e", "-q"])?;
+    check(&found, line)?;
+    say(&format!("{KILLS} kills: {line} lines acknowledged, 0 lost, 0 duplicated, 0 reordered"));
+    Ok(())
+}
+
+fn check(found: &str, sent: usize) -> Result<(), String> {
+    let mut expected = 0;
+    for line in found.lines() {
+        if line != format!("line-{expected}") {
+            return Err(format!("expected line-{expected}, found {line}"));
+        }
+        expected += 1;
+    }
+    if expected == sent { Ok(()) } else { Err(format!("{expected} of {sent} acknowledged lines are there")) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a kill comes at some moment of real time")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
