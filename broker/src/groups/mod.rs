@@ -330,3 +330,6 @@ fn group_config(node: &NodeConfig, batch_bytes_max: u32) -> GroupConfig {
         ..GroupConfig::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
