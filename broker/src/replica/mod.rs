@@ -5,8 +5,10 @@
 
 mod accept;
 mod look;
+mod own;
 mod wait;
 
+pub(crate) use accept::codec_of;
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
 pub(crate) use wait::Waiter;
 
