@@ -11,8 +11,6 @@ pub enum Bug {
     A13,
     /// Move the log end after a side write only.
     A18,
-    /// Read the high watermark twice in one fetch.
-    A20,
     /// Go on after a failed fsync.
     B1,
     /// Forget to fsync the directory after a create or rename.
@@ -47,6 +45,31 @@ pub enum Bug {
     D3,
     /// Serve a group before it is loaded.
     D5,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::A13,
+        Self::A18,
+        Self::B1,
+        Self::B3,
+        Self::B4,
+        Self::B5,
+        Self::B6,
+        Self::B7,
+        Self::B9,
+        Self::B10,
+        Self::B12,
+        Self::B14,
+        Self::B15,
+        Self::C11,
+        Self::C12,
+        Self::D1,
+        Self::D2,
+        Self::D3,
+        Self::D5,
+    ];
 }
 
 #[cfg(feature = "sim")]

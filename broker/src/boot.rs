@@ -115,7 +115,7 @@ pub fn boot(boot: Boot, now: Now) -> Result<Booted, BootError> {
     let image = stored.image.clone();
     let readers = (0..boot.reactors).map(Owner::Reactor).chain([Owner::Groups]).collect();
     let start = Start {
-        node: node.clone(),
+        node,
         shared: shared.clone(),
         stored,
         image,

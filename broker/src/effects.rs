@@ -46,6 +46,8 @@ pub struct Asked {
     pub token: Token,
     /// The request's header.
     pub head: RequestHead,
+    /// The client's address.
+    pub peer: Arc<str>,
     /// What follows the header.
     pub body: Bytes,
 }

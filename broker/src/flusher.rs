@@ -7,6 +7,7 @@ use crate::effects::Effects;
 use crate::job::Job;
 use crate::replica::Replica;
 use crate::view::View;
+use base::planted;
 use seglog::dir::{FlushOutcome, LogDir};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +30,7 @@ struct State {
 #[derive(Debug)]
 pub struct FlushDone {
     flushed: Vec<(Arc<Replica>, FlushOutcome)>,
-    failed: Option<String>,
+    failed: Option<(String, Vec<Arc<Replica>>)>,
 }
 
 impl Flusher {
@@ -62,7 +63,7 @@ impl Flusher {
             dirty.into_iter().filter_map(|replica| replica.begin_flush().map(|job| (replica, job))).unzip();
         match self.dir.flush_round(jobs) {
             Ok(outcomes) => FlushDone { flushed: replicas.into_iter().zip(outcomes).collect(), failed: None },
-            Err(error) => FlushDone { flushed: Vec::new(), failed: Some(error.to_string()) },
+            Err(error) => FlushDone { flushed: Vec::new(), failed: Some((error.to_string(), replicas)) },
         }
     }
 
@@ -84,7 +85,13 @@ impl Flusher {
 
     /// Tells the partitions what the round reached and starts the next if there is something to do.
     pub(crate) fn finish(&self, done: FlushDone, fx: &mut Effects) {
-        if let Some(error) = done.failed {
+        if let Some((error, replicas)) = done.failed {
+            if planted!(B1) {
+                replicas.iter().for_each(|replica| replica.flush_failed());
+                self.state().dirty.extend(replicas);
+                fx.jobs.push(Job::Flush);
+                return;
+            }
             // The only directory holds the metadata log too: going on would acknowledge what is not there (B1).
             fx.fatal = Some(format!("the data directory is fenced, a flush failed: {error}"));
             return;

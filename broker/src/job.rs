@@ -4,10 +4,12 @@
 use crate::api::delete_records_reply;
 use crate::effects::{Asked, Effects, Level, Mail, Owner};
 use crate::flusher::FlushDone;
+use crate::groups::{Load, Loaded};
 use crate::metadata::{RaftStore, StoreError};
 use crate::replica::Replica;
+use crate::scan::ScanError;
 use crate::shared::Shared;
-use base::{EndOffset, TopicId};
+use base::{EndOffset, PartitionIndex, TopicId};
 use cluster::Image;
 use quorum::Persist;
 use seglog::PartitionName;
@@ -45,6 +47,8 @@ pub enum Job {
         /// What.
         image: Arc<Image>,
     },
+    /// Read the groups of a partition back.
+    LoadShard(Load),
     /// Move the beginnings of partitions.
     Trim(Trim),
     /// Delete segments of a partition that retention has let go.
@@ -86,6 +90,15 @@ pub enum JobDone {
         /// Whether it is durable.
         outcome: Result<(), StoreError>,
     },
+    /// Of [`Job::LoadShard`].
+    ShardLoaded {
+        /// Which partition of the offsets topic.
+        shard: PartitionIndex,
+        /// Which load of it.
+        number: u64,
+        /// What its log says.
+        outcome: Result<Loaded, ScanError>,
+    },
     /// Of [`Job::Trim`].
     Trimmed {
         /// The request.
@@ -111,6 +124,9 @@ impl Job {
             }
             Self::SnapshotMetadata { store, image } => {
                 JobDone::Snapshotted { index: image.index, outcome: store.snapshot(&image) }
+            }
+            Self::LoadShard(load) => {
+                JobDone::ShardLoaded { shard: load.shard, number: load.number, outcome: load.run() }
             }
             Self::Trim(Trim { asked, trims }) => {
                 let trim = |trim: TrimPart| {
@@ -141,8 +157,8 @@ pub(crate) fn finish(shared: &Shared, _owner: Owner, done: JobDone, fx: &mut Eff
         }
         JobDone::Deleted(Ok(())) => {}
         JobDone::Deleted(Err(error)) => fx.log(Level::Error, format!("files could not be deleted: {error}")),
-        JobDone::RaftPersisted { .. } | JobDone::Snapshotted { .. } => {
-            fx.fatal = Some("a metadata job ended at another owner".into());
+        JobDone::RaftPersisted { .. } | JobDone::Snapshotted { .. } | JobDone::ShardLoaded { .. } => {
+            fx.fatal = Some("a job ended at another owner than began it".into());
         }
     }
 }

@@ -12,8 +12,6 @@ pub(crate) enum Fate {
     Unknown,
     /// Acknowledged at this offset.
     Acked(i64),
-    /// Refused for good: it must never be read.
-    Refused,
 }
 
 /// Everything that clients saw in one run.
@@ -54,9 +52,6 @@ impl History {
         let fate = self.sent.get(partition).and_then(|sent| sent.get(&value)).copied();
         match fate {
             None => return Err(format!("{partition:?}: value {value} at offset {offset} was never sent")),
-            Some(Fate::Refused) => {
-                return Err(format!("{partition:?}: value {value} at offset {offset} had been refused"));
-            }
             Some(Fate::Acked(acked)) if acked != offset => {
                 return Err(format!(
                     "{partition:?}: value {value} was acknowledged at {acked} and read at {offset}"

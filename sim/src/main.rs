@@ -1,6 +1,8 @@
 //! Runs seeds and says what happened: `ottla-sim --seeds N --from S`.
 #![forbid(unsafe_code)]
 
+mod planted;
+
 use ottla_sim::{FAULTS, MARKS, Options, Report, run};
 use std::process::ExitCode;
 
@@ -17,6 +19,8 @@ fn main() -> ExitCode {
             ("--seeds", Some(value)) => seeds = value,
             ("--from", Some(value)) => from = value,
             ("--meta", Some(value)) => return meta(value),
+            ("--bugs", Some(value)) => return planted::search(value),
+            ("--replay-bugs", Some(1)) => return planted::replay(),
             ("--trace", Some(value)) => trace = usize::try_from(value).unwrap_or(0),
             _ => return usage(),
         }
@@ -26,7 +30,9 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
-    eprintln!("usage: ottla-sim [--seeds N] [--from SEED] [--trace EVENTS] [--require-all] | --meta N");
+    eprintln!(
+        "usage: ottla-sim [--seeds N] [--from SEED] [--trace EVENTS] [--require-all] | --meta N | --bugs SEEDS | --replay-bugs 1"
+    );
     ExitCode::from(2)
 }
 

@@ -1,7 +1,7 @@
 //! One simulated node: the real owners over a simulated disk, with jobs that take time.
 
 use crate::world::Options;
-use base::{BrokerId, Now, Rng, plant};
+use base::{Now, Rng, plant};
 use broker::{Boot, Booted, Effects, Input, Owner};
 use cluster::Endpoint;
 use cluster::config::{Layers, NodeConfig, Overrides};
@@ -104,9 +104,6 @@ impl SimNode {
     pub(crate) fn is_serving(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.booted.metadata.is_serving())
     }
-
-    /// Its number.
-    pub(crate) const ID: BrokerId = BrokerId(1);
 }
 
 /// Arms a planted bug for this thread, if there is one.

@@ -8,6 +8,7 @@ pub const FAULTS: &[&str] = &[
     "crash inside a call",
     "crash inside a job",
     "crash while starting",
+    "clean shutdown",
     "connection broken",
     "disk full",
     "fsync error",

@@ -49,6 +49,8 @@ pub struct Outcome {
 const EPOCH_MS: i64 = 1_760_000_000_000;
 /// A run that takes longer than this (in its own time) is stuck.
 const STUCK_AFTER: Span = Span::from_secs(3_600);
+/// So is one of more events than this.
+const STEPS_MAX: u64 = 500_000;
 
 #[derive(Debug)]
 enum Event {
@@ -88,6 +90,7 @@ struct World {
     trace: Trace,
     report: Report,
     sent: u32,
+    steps: u64,
     calm: bool,
     /// When each owner will be woken.
     wakes: BTreeMap<Owner, (u64, Instant)>,
@@ -132,6 +135,7 @@ impl World {
             history: History::default(),
             report: Report::default(),
             sent: 0,
+            steps: 0,
             calm: false,
             wakes: BTreeMap::new(),
             start_pending: true,
@@ -196,7 +200,8 @@ impl World {
             return Err("nothing is left to happen".into());
         };
         self.now = at;
-        if at > Instant::ZERO + STUCK_AFTER {
+        self.steps += 1;
+        if at > Instant::ZERO + STUCK_AFTER || self.steps > STEPS_MAX {
             return Err(format!("stuck: {} of {} requests sent", self.sent, self.options.operations));
         }
         match event {
@@ -468,7 +473,8 @@ impl World {
                     self.report.count("crash between calls");
                     self.crash();
                 }
-                4..=5 => self.break_connection(),
+                4 => self.break_connection(),
+                5 => self.stop_cleanly(),
                 6 => {
                     self.report.count("disk full");
                     let used = seglog::disk::Disk::space(&self.node.disk)
@@ -496,6 +502,27 @@ impl World {
         Ok(())
     }
 
+    /// SIGTERM: everything is flushed and the directory says so.
+    fn stop_cleanly(&mut self) {
+        let Some(running) = self.node.running.take() else { return };
+        if !running.booted.metadata.is_serving() {
+            self.node.running = Some(running);
+            return;
+        }
+        self.report.count("clean shutdown");
+        broker::close(&running.booted.shared, &running.booted.latest_view);
+        drop(running);
+        // The process takes its jobs along, and with them the lock on its directory.
+        self.events.retain(|_, event| {
+            !matches!(event, Event::Input(..) | Event::Run(..) | Event::Done(..) | Event::Wake(..))
+        });
+        if self.node.has_crashed() {
+            return self.crash();
+        }
+        self.start_pending = true;
+        self.start_again();
+    }
+
     fn break_connection(&mut self) {
         let names: Vec<u64> = self.clients.keys().copied().collect();
         let name = names[self.rng.index(names.len())];
@@ -518,11 +545,15 @@ impl World {
         self.report.crashes += 1;
         self.node.crash(&mut self.rng, survive);
         self.node.disk.set_capacity(None);
+        self.start_again();
+    }
+
+    /// All connections are gone; the process starts a little later, in another boot of the machine.
+    fn start_again(&mut self) {
         let names: Vec<u64> = self.clients.keys().copied().collect();
         for name in names {
             self.disconnect(name);
         }
-        // The process restarts in another boot: a fenced directory may be opened again.
         let delay = self.some_micros(1_000, 200_000);
         self.at(delay, Event::Start);
         self.node.incarnation += 1;

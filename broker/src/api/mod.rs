@@ -9,35 +9,48 @@ mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 mod update_features;
 
 use crate::effects::Asked;
 use crate::frame;
+use crate::groups::{Groups, Questions};
 use crate::replica::Replica;
 use crate::shared::{ProducerIds, Shared};
 use crate::view::View;
-use base::{Now, PartitionIndex};
+use base::{Now, PartitionIndex, Rng};
 use bytes::Bytes;
 use cluster::controller::{Command, Reply as ControllerReply};
+use coordinator::group::Reply as GroupReply;
+use coordinator::group::api::Admitted;
 use core::ops::RangeInclusive;
 use seglog::disk::Disk;
 use std::sync::Arc;
@@ -187,13 +200,53 @@ pub(crate) trait OnController: Api {
     fn answer(cx: &ViewContext<'_>, request: Self::Request, reply: ControllerReply) -> ResponseOf<Self>;
 }
 
+/// An API of the group coordinators.
+pub(crate) trait OnGroups: Api<Request: Request<Response: Send + 'static>> + 'static {
+    /// Where in the response an answer goes, and what it needs to get there.
+    type Part: Send + 'static;
+
+    /// Begins the response and asks the shards what is missing from it.
+    fn ask(
+        cx: &mut GroupsContext<'_>,
+        request: Self::Request,
+        questions: &mut Questions<Self::Part>,
+    ) -> ResponseOf<Self>;
+
+    /// Puts a shard's answer in its place, or the reason why there is none.
+    fn answered(
+        view: &View,
+        response: &mut ResponseOf<Self>,
+        part: Self::Part,
+        outcome: Result<GroupReply, ErrorCode>,
+    );
+}
+
+/// What a handler of the groups may look at.
+#[derive(Debug)]
+pub(crate) struct GroupsContext<'a> {
+    pub(crate) view: &'a View,
+    /// The request, for who sent it.
+    pub(crate) asked: &'a Asked,
+    /// The shards that are here.
+    pub(crate) shards: &'a [PartitionIndex],
+    pub(crate) rng: &'a mut Rng,
+}
+
 /// Every API that is served, by key.
 pub const TABLE: &[Row] = &[
     reactor::<produce::Produce>(produce::handle),
     reactor::<fetch::Fetch>(fetch::handle),
     view::<list_offsets::ListOffsets>(),
     view::<metadata::Metadata>(),
+    groups::<offset_commit::OffsetCommit>(),
+    groups::<offset_fetch::OffsetFetch>(),
     view::<find_coordinator::FindCoordinator>(),
+    groups::<join_group::JoinGroup>(),
+    groups::<heartbeat::Heartbeat>(),
+    groups::<leave_group::LeaveGroup>(),
+    groups::<sync_group::SyncGroup>(),
+    groups::<describe_groups::DescribeGroups>(),
+    groups::<list_groups::ListGroups>(),
     view::<api_versions::ApiVersions>(),
     controller::<create_topics::CreateTopics>(),
     controller::<delete_topics::DeleteTopics>(),
@@ -204,8 +257,10 @@ pub const TABLE: &[Row] = &[
     controller::<alter_configs::AlterConfigs>(),
     view::<describe_log_dirs::DescribeLogDirs>(),
     controller::<create_partitions::CreatePartitions>(),
+    groups::<delete_groups::DeleteGroups>(),
     controller::<incremental_alter_configs::IncrementalAlterConfigs>(),
     view::<list_partition_reassignments::ListPartitionReassignments>(),
+    groups::<offset_delete::OffsetDelete>(),
     view::<describe_client_quotas::DescribeClientQuotas>(),
     view::<describe_quorum::DescribeQuorum>(),
     controller::<update_features::UpdateFeatures>(),
@@ -240,6 +295,17 @@ const fn controller<A: OnController>() -> Row {
         acl: A::ACL,
         owner: StateOwner::Controller,
         run: Run::Controller { ask: run_ask::<A>, answer: run_answer::<A> },
+    }
+}
+
+const fn groups<A: OnGroups>() -> Row {
+    Row {
+        key: A::Request::KEY,
+        served: A::SERVED,
+        advertised: A::ADVERTISED,
+        acl: A::ACL,
+        owner: StateOwner::Groups,
+        run: Run::Groups(Groups::run::<A>),
     }
 }
 
@@ -313,5 +379,21 @@ pub(crate) fn find_replica<'a>(
     view.replica(topic.id, index).ok_or(ErrorCode::NotLeaderOrFollower)
 }
 
+/// The topic of a request about offsets that must exist, by id where the request has one.
+pub(crate) fn admit_known(view: &View, name: &str, id: base::Uuid) -> Result<Admitted, ErrorCode> {
+    let unknown = if id.is_zero() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    let topic = view.topic_of(name, id).ok_or(unknown)?;
+    let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    Ok(Admitted { name: (&*topic.name).into(), id: topic.id, partitions })
+}
+
+/// Why a shard has no answer. An answer to another question is none.
+pub(crate) fn no_answer(outcome: Result<GroupReply, ErrorCode>) -> ErrorCode {
+    outcome.err().unwrap_or(ErrorCode::UnknownServerError)
+}
+
 /// Kafka's "operations were not asked for".
 pub(crate) const NO_OPERATIONS: i32 = i32::MIN;
+
+#[cfg(test)]
+mod tests;

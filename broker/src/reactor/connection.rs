@@ -2,15 +2,16 @@
 
 use crate::effects::{Asked, Reply};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Requests of one connection that may wait for their replies. The shell stops reading beyond it.
 pub const IN_FLIGHT_MAX: usize = 64;
 
 /// One client's connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Connection {
     /// The client's address.
-    pub(crate) peer: String,
+    pub(crate) peer: Arc<str>,
     /// The slot of the oldest request without a reply.
     first: u64,
     waiting: VecDeque<Slot>,
@@ -26,7 +27,7 @@ enum Slot {
 
 impl Connection {
     pub(crate) fn new(peer: String) -> Self {
-        Self { peer, first: 0, waiting: VecDeque::new() }
+        Self { peer: peer.into(), first: 0, waiting: VecDeque::new() }
     }
 
     /// Takes the next place in the order.
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_requests() {
         let reply = |text: &'static str| Reply::bytes(Bytes::from_static(text.as_bytes()));
-        let mut connection = Connection::default();
+        let mut connection = Connection::new(String::new());
         let slots: Vec<u64> = (0..3).map(|_| connection.open_slot()).collect();
         assert!(connection.complete(slots[2], reply("c")).is_empty());
         assert!(connection.complete(slots[1], reply("b")).is_empty());

@@ -101,7 +101,7 @@ impl Reactor {
             Err(error) => return self.refuse(conn, &format!("a request header cannot be read: {error}"), fx),
         };
         let token = Token { reactor: self.id, conn, slot: connection.open_slot() };
-        let asked = Asked { token, head, body: reader.rest() };
+        let asked = Asked { token, head, peer: connection.peer.clone(), body: reader.rest() };
         let Some(row) = api::row(asked.head.api_key) else {
             let text = format!("API key {} is not served", asked.head.api_key);
             return self.refuse(conn, &text, fx);

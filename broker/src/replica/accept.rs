@@ -91,7 +91,7 @@ fn decompress(batch: &Batch<'_>, sent: Compression, config: &TopicConfig) -> Res
     })
 }
 
-pub(super) fn codec_of(compression: Compression) -> Codec {
+pub(crate) fn codec_of(compression: Compression) -> Codec {
     match compression {
         Compression::None => Codec::None,
         Compression::Gzip => Codec::Gzip,

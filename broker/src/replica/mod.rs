@@ -5,18 +5,17 @@
 
 mod accept;
 mod look;
+mod own;
 mod wait;
 
+pub(crate) use accept::codec_of;
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
 pub(crate) use wait::Waiter;
 
 use crate::effects::{Effects, Mail};
 use crate::job::Job;
 use accept::{Accepted, accept, too_large};
-use base::{
-    BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId,
-    hit, planted,
-};
+use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, hit, planted};
 use cluster::config::{Durability, TimestampType, TopicConfig};
 use cluster::{Leader, PartitionState, Progress};
 use seglog::dir::{FlushJob, FlushOutcome, Flushed, LogDir};
@@ -238,6 +237,13 @@ impl Replica {
         drop(inner);
         tell(told, fx);
         again
+    }
+
+    /// A flush failed: nothing of it counts.
+    pub(crate) fn flush_failed(&self) {
+        let mut inner = self.inner();
+        inner.log.flush_failed();
+        inner.scheduled = true;
     }
 
     /// Other settings are in force.

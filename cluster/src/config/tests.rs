@@ -76,3 +76,40 @@ fn a_node_reads_its_listeners() {
     let error = NodeConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed }).unwrap_err();
     assert!(error.0.contains("PLAINTEXT://127.0.0.1:9092"), "{error}");
 }
+
+fn reference() -> alloc::string::String {
+    extern crate std;
+    let mut text = alloc::string::String::from(
+        "# Configuration\n\nGenerated from the config table (`UPDATE=1 cargo test -p ottla-cluster reference`). Keys, types and defaults are\nKafka 4.4's. Precedence: default < file < environment (`OTTLA_NUM_PARTITIONS`) < `--set` < dynamic cluster default <\ndynamic broker < topic. Keys that are not listed here are accepted, so that existing files and tools work, and\nchange nothing.\n",
+    );
+    let mut section = |title: &str, keys: &mut dyn Iterator<Item = &'static ConfigKey>| {
+        text.push_str(&alloc::format!(
+            "\n## {title}\n\n| key | type | default | changes | what it does |\n|---|---|---|---|---|\n"
+        ));
+        for key in keys.filter(|key| matches!(key.effect, Effect::Used(_))) {
+            let default = key.default.map_or("—".to_string(), |value| alloc::format!("`{value}`"));
+            let update = match key.update {
+                Update::ReadOnly => "at restart",
+                Update::PerBroker => "per broker",
+                Update::Dynamic => "at once",
+            };
+            let (name, kind, what) = (key.name, key.kind_name().to_ascii_lowercase(), key.documentation());
+            text.push_str(&alloc::format!("| `{name}` | {kind} | {default} | {update} | {what} |\n"));
+        }
+    };
+    section("Topics", &mut topic_keys());
+    section("Nodes", &mut broker_keys());
+    text
+}
+
+#[test]
+fn the_reference_is_fresh() {
+    extern crate std;
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
+    let fresh = reference();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &fresh).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == fresh, "docs/config.md is stale: run UPDATE=1 cargo test -p ottla-cluster");
+}

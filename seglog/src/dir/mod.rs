@@ -11,7 +11,7 @@ mod round;
 mod tests;
 
 pub use partition::RemoveDirJob;
-pub use points::{FlushPoint, PartitionKey};
+pub use points::{FlushPoint, Indexed, PartitionKey};
 pub use round::{FlushJob, FlushOutcome, Flushed};
 
 use crate::disk::{Disk, DiskError, DiskErrorKind, DiskFile};
@@ -157,7 +157,7 @@ impl LogDir {
         let imported = || {
             let start = self.imported.start_offsets.get(name).copied().unwrap_or(EndOffset::ZERO);
             let end = self.imported.recovery_points.get(name).copied()?;
-            Some(FlushPoint { end, start, no_producers: false })
+            Some(FlushPoint { end, start, ..FlushPoint::default() })
         };
         self.points().get(key).or_else(imported)
     }

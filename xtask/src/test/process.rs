@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result<(), String> {
 fn kill_loop() -> Result<(), String> {
     let mut node = Node::start("kill-loop")?;
     let mut producer = Command::new("kcat")
-        .args(["-P", "-b", &node.address, "-t", "survivor", "-p", "0", "-q"])
+        .args(["-P", "-E", "-b", &node.address, "-t", "survivor", "-p", "0", "-q"])
         .args([
             "-X",
             "enable.idempotence=true",
@@ -30,6 +30,8 @@ fn kill_loop() -> Result<(), String> {
             "reconnect.backoff.max.ms=100",
         ])
         .stdin(Stdio::piped())
+        // It reports every kill.
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("kcat cannot be started: {error}"))?;
     let mut input = producer.stdin.take().ok_or("no input")?;
