@@ -17,7 +17,15 @@ pub use crate::core::producer::{
     Acks, Delivered, Header, ProduceError, ProducerRecord, ProducerSettings, SendError,
 };
 pub use crate::core::{Address, CallError, ClusterSettings};
-pub use codec::Codec;
+pub use codec::{Codec, CodecError};
 #[cfg(feature = "tokio")]
 pub use shell::*;
 pub use wire::{ErrorCode, Str};
+
+/// Compresses the records of a batch at Kafka's default level, for those who build batches themselves.
+///
+/// # Errors
+/// When memory runs out inside the compressor.
+pub fn compress(codec: Codec, payload: &[u8]) -> Result<Vec<u8>, CodecError> {
+    codec::compress(codec, None, payload)
+}
