@@ -9,8 +9,8 @@ pub mod core;
 mod shell;
 
 pub use crate::core::consumer::{
-    ConsumeError, ConsumerEvent, ConsumerRecord, ConsumerSettings, Isolation, OffsetReset, Seek,
-    TopicPartition,
+    Assignor, ConsumeError, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupSettings, Isolation,
+    OffsetReset, Seek, TopicPartition,
 };
 pub use crate::core::partitioner::{PartitionChoice, Partitioner};
 pub use crate::core::producer::{
