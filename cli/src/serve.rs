@@ -113,7 +113,6 @@ impl Config {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command line reads the environment once, for the config")]
 fn environment() -> impl Iterator<Item = (String, String)> {
     // Names and values that are not Unicode cannot be settings.
     std::env::vars_os()
