@@ -8,6 +8,10 @@ pub mod core;
 #[cfg(feature = "tokio")]
 mod shell;
 
+pub use crate::core::consumer::{
+    ConsumeError, ConsumerEvent, ConsumerRecord, ConsumerSettings, Isolation, OffsetReset, Seek,
+    TopicPartition,
+};
 pub use crate::core::partitioner::{PartitionChoice, Partitioner};
 pub use crate::core::producer::{
     Acks, Delivered, Header, ProduceError, ProducerRecord, ProducerSettings, SendError,

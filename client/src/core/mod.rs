@@ -8,6 +8,7 @@
 
 pub mod cluster;
 mod connection;
+pub mod consumer;
 pub mod error;
 pub mod metadata;
 pub mod partitioner;

@@ -6,6 +6,7 @@
 
 mod admin;
 mod clock;
+mod consumer;
 mod driver;
 mod producer;
 
@@ -14,4 +15,5 @@ pub use admin::{
     ConfigSource, CreatedTopic, GroupDescription, GroupListing, GroupMember, GroupOffset, LogDir,
     LogDirPartition, NewTopic, OffsetAt, OffsetSpec, TopicDescription, TopicListing,
 };
+pub use consumer::{Consumer, Polled};
 pub use producer::{Deliver, Producer};

@@ -42,8 +42,11 @@ impl Identity {
         if now.mono < at {
             return Some(at);
         }
-        let request =
-            InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..InitProducerIdRequest::default() };
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            ..InitProducerIdRequest::default()
+        };
         let timeout = cluster.settings().request_timeout;
         let call = cluster.call(now, Target::Any, 0..=5, request, timeout);
         *self = Self::Asked { call, failures };

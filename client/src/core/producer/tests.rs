@@ -84,11 +84,12 @@ impl Broker {
             ApiKey::Metadata => {
                 Some(encode(api, head, &self.metadata(MetadataRequest::decode(body, head.version).unwrap())))
             }
-            ApiKey::InitProducerId => Some(encode(
-                api,
-                head,
-                &InitProducerIdResponse { producer_id: PRODUCER_ID, producer_epoch: 0, ..Default::default() },
-            )),
+            ApiKey::InitProducerId => {
+                let request = InitProducerIdRequest::decode(body, head.version).unwrap();
+                assert_eq!(request.transactional_id, None, "an empty transactional id is refused by brokers");
+                let known = InitProducerIdResponse { producer_id: PRODUCER_ID, ..Default::default() };
+                Some(encode(api, head, &known))
+            }
             ApiKey::Produce => self.produce(head, &ProduceRequest::decode(body, head.version).unwrap()),
             other => panic!("{other} is not expected"),
         }
