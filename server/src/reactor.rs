@@ -123,7 +123,7 @@ fn accept(
     shell: &Rc<Shell>,
     conn: ConnId,
     stream: std::net::TcpStream,
-    peer: SocketAddr,
+    (peer, admitted): (SocketAddr, Admitted),
     effects: &mut Effects,
 ) {
     let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
