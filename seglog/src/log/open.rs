@@ -15,14 +15,17 @@ use crate::epochs::EpochCache;
 use crate::index::{Entry, SegmentIndex};
 use crate::names::{FileKind, LEADER_EPOCHS, PARTITION_METADATA, PartitionName, Stage, parse_segment_file};
 use crate::producer::{self, ProducerStates};
-use crate::scan::{Damage, Order, ScanError, Sweep};
+use crate::scan::{Damage, Hop, Order, ScanError, Sweep, read_marker};
 use crate::segment::{Index, Segment, path, read_index};
 use crate::text;
-use base::{EndOffset, LeaderEpoch, Now, TopicId, hit, planted};
+use base::{EndOffset, LeaderEpoch, Now, Timestamp, TopicId, hit, planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use wire::record::BatchError;
+
+/// How far back a snapshot's producer windows are looked for.
+const WINDOW_STRETCH: u64 = 256 << 10;
 
 /// What opening a log found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -226,12 +229,37 @@ impl Log {
             let bytes = read_small(&**self.dir.disk(), &path)?;
             if let Some(states) = bytes.as_deref().and_then(producer::decode) {
                 self.producers = states;
+                self.refill_windows(offset);
                 return Ok(Some(offset));
             }
             hit!(snapshot_dropped);
             self.remove_snapshot(offset)?;
         }
         Ok(None)
+    }
+
+    /// A snapshot keeps one batch per producer; up to five are wanted, so that a client that had them in flight
+    /// gets its answers after a restart too. Looks at a bounded stretch of the log and is no loss if it fails.
+    fn refill_windows(&mut self, snapshot: i64) {
+        if self.producers.is_empty() || snapshot <= self.first_base() || planted!(C11) {
+            return;
+        }
+        let base = self.floor_base(snapshot - 1);
+        let from = self.ask(base, |segment| {
+            let end = segment.find(snapshot)?.map_or(segment.size, |spot| spot.position);
+            let start = segment.floor_position(end.saturating_sub(WINDOW_STRETCH))?.unwrap_or(0);
+            let first = Hop::new(&*segment.file, start, segment.size, base).next()?;
+            Ok(first.map_or(snapshot, |placed| placed.header.base_offset))
+        });
+        let Ok(from) = from else { return };
+        let mut seen = ProducerStates::default();
+        let _ = self.for_each_batch(from..snapshot, |_, segment, placed| {
+            if placed.header.has_producer() {
+                seen.apply(&placed.header, read_marker(&*segment.file, placed)?, Timestamp::NONE);
+            }
+            Ok(())
+        });
+        self.producers.refill(&seen);
     }
 
     pub(super) fn remove_snapshot(&mut self, offset: i64) -> Result<(), OpenLogError> {

@@ -1,6 +1,8 @@
 mod basics;
 mod damage;
+mod golden;
 mod model;
+mod real;
 mod recovery;
 mod retention;
 

@@ -184,6 +184,29 @@ fn a_retry_after_a_restart_is_still_a_retry() {
 }
 
 #[test]
+fn the_whole_window_is_there_after_a_restart() {
+    let disk = MemDisk::new();
+    let mut log = create_with(&disk, small());
+    let from = |sequence| {
+        let meta =
+            BatchMeta { producer_id: 7, producer_epoch: 0, base_sequence: sequence, ..BatchMeta::default() };
+        batch(meta, 1, 10, 5, b'p')
+    };
+    for sequence in 0..9 {
+        append(&mut log, &from(sequence)).unwrap();
+        append(&mut log, &plain(3)).unwrap();
+    }
+    checkpoint(&mut log, at(0));
+    flush_twice(&mut log);
+    drop(log);
+    let (mut log, _) = open_with(&crashed(&disk, 1, 0), small()).unwrap();
+    for sequence in 0..9 {
+        let retried = append(&mut log, &from(sequence));
+        assert_eq!(retried.is_ok_and(|appended| appended.duplicate), sequence >= 4, "{sequence}");
+    }
+}
+
+#[test]
 fn producers_outlive_the_data_that_they_came_from() {
     let disk = MemDisk::new();
     let mut log = create_with(&disk, small());
