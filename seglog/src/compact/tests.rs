@@ -1,3 +1,4 @@
+use super::CompactionJob;
 use crate::dir::LogDir;
 use crate::disk::{Disk, MemDisk};
 use crate::log::{Log, LogConfig, Origin, RecordCodec};
@@ -34,7 +35,7 @@ fn at(millis: u64) -> Now {
 
 fn config() -> LogConfig {
     LogConfig {
-        segment_bytes: 1_200,
+        segment_bytes: 500,
         index_interval_bytes: 150,
         compacts: true,
         deletes: false,
@@ -60,11 +61,20 @@ fn flush(log: &mut Log) {
     }
 }
 
+/// Plans a compaction into segments larger than the sources, so that several become one.
+fn plan(log: &mut Log, high_watermark: EndOffset, now: Now) -> Option<CompactionJob> {
+    let config = log.config().clone();
+    log.configure(LogConfig { segment_bytes: 1_500, ..log.config().clone() });
+    let job = log.compaction_job(high_watermark, now);
+    log.configure(config);
+    job.unwrap()
+}
+
 /// One compaction from plan to swap; false if there was nothing to do.
 fn compact(log: &mut Log, now: Now, memory: usize) -> bool {
     flush(log);
     let end = log.end();
-    let Some(job) = log.compaction_job(end, now).unwrap() else { return false };
+    let Some(job) = plan(log, end, now) else { return false };
     let done = job.run(&Turned, memory).unwrap();
     if let Some(swap) = log.compacted(done).unwrap() {
         swap.run().unwrap();
@@ -330,7 +340,7 @@ fn nothing_uncommitted_or_unflushed_is_touched() {
     assert!(log.compaction_job(EndOffset(0), at(0)).unwrap().is_none(), "nothing is committed");
     let half = EndOffset(log.end().0 / 2);
     let (before, _) = consume(&mut log).unwrap();
-    let job = log.compaction_job(half, at(0)).unwrap().unwrap();
+    let job = plan(&mut log, half, at(0)).unwrap();
     assert!(log.compaction_job(half, at(0)).unwrap().is_none(), "one at a time");
     let done = job.run(&Turned, MEMORY).unwrap();
     assert!(done.cleaned_to() <= half);
@@ -382,7 +392,8 @@ fn damage_is_not_given_a_fresh_checksum() {
     flush(&mut log);
     let (before, _) = consume(&mut log).unwrap();
     disk.flip_bit("c-0/00000000000000000000.log", 70 * 8).unwrap();
-    let job = log.compaction_job(log.end(), at(0)).unwrap().unwrap();
+    let end = log.end();
+    let job = plan(&mut log, end, at(0)).unwrap();
     assert!(matches!(job.run(&Turned, MEMORY), Err(super::CompactError::Damaged(_))));
     log.compaction_failed();
     disk.flip_bit("c-0/00000000000000000000.log", 70 * 8).unwrap();
@@ -411,7 +422,8 @@ fn a_cut_or_a_deletion_meanwhile_wins() {
             }
         };
         let (before, _) = consume(&mut log).unwrap();
-        let job = log.compaction_job(log.end(), at(200)).unwrap().unwrap();
+        let end = log.end();
+        let job = plan(&mut log, end, at(200)).unwrap();
         if step == 0 {
             strike(&mut log);
         }
@@ -452,9 +464,26 @@ fn a_cut_or_a_deletion_meanwhile_wins() {
     }
 }
 
+/// What the same compaction makes of a copy of the disk, and from where to where its groups reach.
+fn undisturbed(disk: &MemDisk, seed: u64) -> (Vec<Seen>, Spans) {
+    let disk = disk.crash_clone(&mut Rng::new(seed), 100);
+    let mut log = open(&disk, at(0));
+    flush(&mut log);
+    let end = log.end();
+    let job = plan(&mut log, end, at(200)).unwrap();
+    let done = job.run(&Turned, MEMORY).unwrap();
+    let mut starts: Vec<i64> = done.groups.iter().map(|group| group.segment.base).collect();
+    starts.push(job.bases.iter().copied().find(|base| *base >= done.cleaned_to.0).unwrap_or(job.bound));
+    let groups = starts.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    log.compacted(done).unwrap().unwrap().run().unwrap();
+    log.swapped();
+    (consume(&mut log).unwrap().0, groups)
+}
+
 #[test]
 fn a_crash_leaves_the_old_or_the_new() {
     let (mut swaps, mut compacted) = (0, 0);
+    let mut merged = 0;
     for seed in 0..400 {
         let disk = MemDisk::new();
         let (mut log, mut writer) = (open(&disk, at(0)), Writer::new(seed));
@@ -462,13 +491,24 @@ fn a_crash_leaves_the_old_or_the_new() {
             writer.append(&mut log, at(k));
         }
         flush(&mut log);
-        let _ = log.dir().flush_round(Vec::new()).unwrap();
         let (before, _) = consume(&mut log).unwrap();
-        disk.fail_from(Some(disk.operations() + writer.rng.below(1_200)));
+        let (clean, groups) = undisturbed(&disk, seed);
+        merged += usize::from(groups.len() + 2 < log.segments());
+        // Anywhere, or where it hurts most.
+        let late = writer.rng.chance(1, 2);
+        let strike = |within: u64| disk.fail_from(Some(disk.operations() + within));
+        if !late {
+            strike(writer.rng.below(1_200));
+        }
         let end = log.end();
         let struck = (|| {
+            let config = log.config().clone();
+            log.configure(LogConfig { segment_bytes: 1_500, ..config });
             let job = log.compaction_job(end, at(200)).map_err(|_| ())?.ok_or(())?;
             let done = job.run(&Turned, MEMORY).map_err(|_| ())?;
+            if late {
+                strike(writer.rng.below(40));
+            }
             let swap = log.compacted(done).map_err(|_| ())?.ok_or(())?;
             swap.run().map_err(|_| ())
         })()
@@ -481,7 +521,19 @@ fn a_crash_leaves_the_old_or_the_new() {
         let mut log = open(&after, at(200));
         swaps += u32::from(base::marks::take().contains_key("swap_completed_on_open"));
         assert_eq!(log.end(), end, "seed {seed}");
-        let (seen, _) = consume(&mut log).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let (seen, spans) = consume(&mut log).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        for offset in 0..end.0 {
+            let slice = log.read(EndOffset(offset), 1, end, true).unwrap().unwrap();
+            let expected = spans.iter().find(|span| span.1 > offset).unwrap().0;
+            assert_eq!(slice.base.0, expected, "seed {seed}: {offset} is read from another segment");
+        }
+        for (first, end) in groups {
+            let within = |seen: &[Seen]| -> Vec<Seen> {
+                seen.iter().filter(|seen| (first..end).contains(&seen.offset)).cloned().collect()
+            };
+            let found = within(&seen);
+            assert!(found == within(&before) || found == within(&clean), "seed {seed}: half of a group");
+        }
         check(&before, &seen, 0, seed);
         compacted += u32::from(seen.len() < before.len());
         if !struck {
@@ -492,6 +544,28 @@ fn a_crash_leaves_the_old_or_the_new() {
         assert_eq!(leftovers.count(), 0, "seed {seed}");
     }
     assert!(swaps > 10 && compacted > 50, "{swaps} swaps completed, {compacted} logs compacted");
+    assert!(merged > 100, "{merged}");
+}
+
+#[test]
+fn a_compacted_log_is_whole_also_when_its_topic_compacts_no_more() {
+    let disk = MemDisk::new();
+    let (mut log, mut writer) = (open(&disk, at(0)), Writer::new(5));
+    for k in 0..100 {
+        writer.append(&mut log, at(k));
+        if k == 20 {
+            flush(&mut log);
+            let _ = log.dir().flush_round(Vec::new()).unwrap();
+        }
+    }
+    assert!(compact(&mut log, at(200), MEMORY));
+    let (before, end) = (consume(&mut log).unwrap(), log.end());
+    drop(log);
+    let dir = LogDir::open(Arc::new(disk.crash_clone(&mut writer.rng, 0)), "boot").unwrap();
+    let config = LogConfig { compacts: false, ..config() };
+    let (mut log, report) = Log::open(&dir, &name(), TOPIC, config, at(200)).unwrap();
+    assert_eq!((log.end(), report.truncation), (end, None));
+    assert_eq!(consume(&mut log).unwrap(), before);
 }
 
 #[test]
@@ -505,7 +579,8 @@ fn a_full_disk_stops_compaction_and_nothing_else() {
     let (before, _) = consume(&mut log).unwrap();
     let space = disk.space().unwrap();
     disk.set_capacity(Some(space.total - space.free + 300));
-    let job = log.compaction_job(log.end(), at(200)).unwrap().unwrap();
+    let end = log.end();
+    let job = plan(&mut log, end, at(200)).unwrap();
     assert!(job.run(&Turned, MEMORY).is_err());
     log.compaction_failed();
     assert_eq!(log.dir().fenced(), None);
