@@ -27,4 +27,4 @@ pub use job::{Job, JobDone};
 pub use metadata::Metadata;
 pub use reactor::{IN_FLIGHT_MAX, Reactor};
 pub use shared::{Counters, Shared};
-pub use view::{Node, View};
+pub use view::{Node, Replicas, View};

@@ -3,11 +3,19 @@
 
 mod serve;
 
-use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+mod cluster;
+mod config;
+mod connect;
+mod consume;
+mod format;
+mod group;
+mod output;
+mod produce;
+mod topic;
 
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 timeout or unhealthy.
-const FAILED: u8 = 1;
+use clap::{Parser, Subcommand};
+use connect::{Done, Failure};
+use std::process::ExitCode;
 
 /// Ottla: an event streaming platform that speaks Kafka's protocol.
 #[derive(Debug, Parser)]
@@ -32,24 +40,58 @@ enum Command {
     Dev(serve::Dev),
     /// Run a node by its config file (Kafka's server.properties syntax).
     Server(serve::Server),
-    /// Look at configuration.
+    /// Create, list, describe, alter and delete topics.
     #[command(subcommand)]
-    Config(serve::Config),
+    Topic(topic::Topic),
+    /// Produce records from standard input or files.
+    Produce(produce::Produce),
+    /// Print the records of topics.
+    Consume(consume::Consume),
+    /// List, describe and delete consumer groups.
+    #[command(subcommand)]
+    Group(group::Group),
+    /// Look at configuration and change it.
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Look at the cluster.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
 }
 
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 timeout or unhealthy.
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    server::start_logging(cli.log_format.into(), &cli.log);
-    let done = match cli.command {
-        Command::Dev(dev) => dev.run(),
-        Command::Server(server) => server.run(),
-        Command::Config(config) => config.run(),
-    };
-    match done {
+    match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            serve::say_error(&*error);
-            ExitCode::from(FAILED)
+        Err(failure) => {
+            if !failure.is_silent() {
+                output::note(&format!("ottla: {failure}"));
+            }
+            ExitCode::from(failure.exit)
         }
     }
+}
+
+impl Cli {
+    fn run(self) -> Done {
+        match self.command {
+            Command::Dev(dev) => serve(self.log_format, &self.log, || dev.run()),
+            Command::Server(server) => serve(self.log_format, &self.log, || server.run()),
+            Command::Topic(topic) => topic.run(),
+            Command::Produce(produce) => produce.run(),
+            Command::Consume(consume) => consume.run(),
+            Command::Group(group) => group.run(),
+            Command::Config(config) => config.run(),
+            Command::Cluster(cluster) => cluster.run(),
+        }
+    }
+}
+
+/// Runs a node; only nodes log.
+fn serve(
+    form: serve::LogForm,
+    filter: &str,
+    run: impl FnOnce() -> Result<(), Box<dyn std::error::Error>>,
+) -> Done {
+    server::start_logging(form.into(), filter);
+    run().map_err(|error| Failure::failed(error.to_string()))
 }

@@ -1,11 +1,11 @@
 //! `dev`, `server` and `config check`: running a node.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use cluster::config::Overrides;
 use server::{Announced, LogFormat, Options, settings};
 use std::error::Error;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -68,16 +68,6 @@ pub(crate) struct Server {
     shutdown_timeout: u64,
 }
 
-/// `ottla config …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Config {
-    /// Check a config file without starting anything.
-    Check {
-        /// The file.
-        file: PathBuf,
-    },
-}
-
 impl Dev {
     pub(crate) fn run(self) -> Done {
         let mut given = Overrides::from([
@@ -104,16 +94,13 @@ impl Server {
     }
 }
 
-impl Config {
-    pub(crate) fn run(self) -> Done {
-        let Self::Check { file } = self;
-        settings::resolve(&settings::read_file(&file)?)?;
-        say(&format!("{}: every key is known and every value fits", file.display()));
-        Ok(())
-    }
+/// `ottla config check`.
+pub(crate) fn check(file: &Path) -> Done {
+    settings::resolve(&settings::read_file(file)?)?;
+    say(&format!("{}: every key is known and every value fits", file.display()));
+    Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command line reads the environment once, for the config")]
 fn environment() -> impl Iterator<Item = (String, String)> {
     // Names and values that are not Unicode cannot be settings.
     std::env::vars_os()
@@ -170,9 +157,4 @@ fn announce_dev(announced: &Announced) {
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// Says what went wrong.
-pub(crate) fn say_error(error: &dyn Error) {
-    let _gone = writeln!(std::io::stderr().lock(), "ottla: {error}");
 }

@@ -199,6 +199,8 @@ impl Image {
                 delta.brokers.push(registration.id);
             }
             Record::BrokerFence { id, epoch, fenced } => self.replay_fence(*id, *epoch, *fenced, delta),
+            // The reader of the log acts on these.
+            Record::Begin | Record::End | Record::Abort => {}
             Record::UnregisterBroker { id, epoch } => {
                 if self.brokers.get(id).is_some_and(|broker| broker.epoch == *epoch) {
                     self.brokers.remove_mut(id);

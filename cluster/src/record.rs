@@ -106,6 +106,12 @@ pub enum Record {
         /// The new state.
         fenced: bool,
     },
+    /// A decision that spans several entries begins: nothing of it counts before its end (KIP-868).
+    Begin,
+    /// It is complete.
+    End,
+    /// It will never be complete.
+    Abort,
     /// A broker is no longer part of the cluster.
     UnregisterBroker {
         /// The broker.

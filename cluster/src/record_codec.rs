@@ -13,8 +13,9 @@ use base::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId};
 use bytes::Bytes;
 use wire::stored::MetadataRecord;
 use wire::stored::metadata::{
-    BrokerEndpoint, ConfigRecord, FeatureLevelRecord, FenceBrokerRecord, PartitionRecord, ProducerIdsRecord,
-    RegisterBrokerRecord, RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
+    AbortTransactionRecord, BeginTransactionRecord, BrokerEndpoint, ConfigRecord, EndTransactionRecord,
+    FeatureLevelRecord, FenceBrokerRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord,
+    RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
 };
 use wire::{DecodeError, EncodeError, Reader, Writer};
 
@@ -96,6 +97,9 @@ fn to_wire(record: &Record) -> MetadataRecord {
         Record::BrokerFence { id, epoch, fenced: false } => {
             UnfenceBrokerRecord { id: id.0, epoch: *epoch, ..Default::default() }.into()
         }
+        Record::Begin => BeginTransactionRecord::default().into(),
+        Record::End => EndTransactionRecord::default().into(),
+        Record::Abort => AbortTransactionRecord::default().into(),
         Record::UnregisterBroker { id, epoch } => {
             UnregisterBrokerRecord { broker_id: id.0, broker_epoch: *epoch, ..Default::default() }.into()
         }
@@ -161,12 +165,12 @@ fn from_wire(record: MetadataRecord) -> Result<Record, RecordError> {
         MetadataRecord::UnregisterBroker(r) => {
             Record::UnregisterBroker { id: BrokerId(r.broker_id), epoch: r.broker_epoch }
         }
+        MetadataRecord::BeginTransaction(_) => Record::Begin,
+        MetadataRecord::EndTransaction(_) => Record::End,
+        MetadataRecord::AbortTransaction(_) => Record::Abort,
         MetadataRecord::PartitionChange(_)
         | MetadataRecord::BrokerRegistrationChange(_)
         | MetadataRecord::NoOp(_)
-        | MetadataRecord::BeginTransaction(_)
-        | MetadataRecord::EndTransaction(_)
-        | MetadataRecord::AbortTransaction(_)
         | MetadataRecord::RegisterController(_)
         | MetadataRecord::ClearElr(_) => return Err(RecordError::Unsupported(record.name())),
     })
@@ -245,6 +249,9 @@ mod tests {
             Record::BrokerFence { id: BrokerId(0), epoch: 3, fenced: true },
             Record::UnregisterBroker { id: BrokerId(0), epoch: 3 },
             Record::RemoveTopic { id },
+            Record::Begin,
+            Record::End,
+            Record::Abort,
         ]
     }
 

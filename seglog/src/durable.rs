@@ -19,13 +19,19 @@ const SEAL_BYTES: usize = 12;
 /// As the disk. The old content, if any, is then still there or the new one already is.
 pub fn write_small(disk: &dyn Disk, path: &str, content: &[u8]) -> Result<(), DiskError> {
     let temp = format!("{path}.tmp");
-    let file = disk.open(&temp, OpenMode::Replace)?;
-    file.write_at(&mut [IoSlice::new(content)], 0)?;
-    if !planted!(B4) {
-        file.sync_data()?;
+    if let Err(error) = write_temp(disk, &temp, content) {
+        // On a full disk the attempt must not take the last bytes.
+        let _ = disk.remove(&temp);
+        return Err(error);
     }
     disk.rename(&temp, path)?;
     sync_parent(disk, path)
+}
+
+fn write_temp(disk: &dyn Disk, temp: &str, content: &[u8]) -> Result<(), DiskError> {
+    let file = disk.open(temp, OpenMode::Replace)?;
+    file.write_at(&mut [IoSlice::new(content)], 0)?;
+    if planted!(B4) { Ok(()) } else { file.sync_data() }
 }
 
 /// Flushes the directory that holds `path`.

@@ -99,12 +99,6 @@ impl SegmentIndex {
         Self { offsets, times, bytes_since_entry: 0 }
     }
 
-    /// Forgets entries of batches that end at or after a relative offset.
-    pub(crate) fn truncate_offset(&mut self, relative: u32) {
-        let cut = self.offsets.iter().find(|entry| entry.relative >= relative);
-        self.truncate(cut.map_or(u64::MAX, |entry| u64::from(entry.position)));
-    }
-
     /// Notes a batch at `position`; `latest` is the latest timestamp up to and with this batch.
     pub(crate) fn note(
         &mut self,

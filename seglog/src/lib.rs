@@ -17,6 +17,7 @@ mod scan;
 mod segment;
 pub mod text;
 
+pub use dir::remove_partition;
 pub use epochs::{EpochCache, EpochEnd};
 pub use index::TimePoint;
 pub use log::{
@@ -26,5 +27,3 @@ pub use log::{
 pub use names::PartitionName;
 pub use scan::Damage;
 pub use text::EpochStart;
-mod gone;
-pub use gone::remove_partition;

@@ -1,5 +1,6 @@
 //! One segment: a stretch of batches in one file, and its indexes.
 
+use crate::dir::Indexed;
 use crate::disk::{Disk, DiskError, DiskErrorKind, DiskFile, OpenMode};
 use crate::index::{
     Entry, IndexFile, OffsetEntry, SegmentIndex, TimeEntry, TimePoint, encode_entries, read_entries, relative,
@@ -96,29 +97,32 @@ impl Segment {
             segment.latest =
                 TimePoint { timestamp: entry.timestamp, offset: base + i64::from(entry.relative) };
         }
-        if segment.ends_are_plausible(last_offset, last_time)? || planted!(B7) {
-            return Ok(segment);
+        match segment.ends_are_true(last_offset) {
+            Err(ScanError::Damaged(_)) | Ok(false) if !planted!(B7) => {
+                Self::rebuild(disk, dir, base, segment.file, size)
+            }
+            Ok(_) => Ok(segment),
+            Err(error) => Err(error),
         }
-        Self::rebuild(disk, dir, base, segment.file, size)
     }
 
-    /// The last entries of both indexes name something that is in the log.
-    fn ends_are_plausible(
-        &self,
-        offset: Option<OffsetEntry>,
-        time: Option<TimeEntry>,
-    ) -> Result<bool, ScanError> {
-        if self.size > 0 && time.is_none_or(|entry| entry.timestamp < 0) {
+    /// The last entry of the offset index names a batch; the last of the time index names the one with the
+    /// latest timestamp, as far as can be seen without walking the whole segment (rule B7).
+    fn ends_are_true(&self, last: Option<OffsetEntry>) -> Result<bool, ScanError> {
+        if self.size == 0 {
+            return Ok(true);
+        }
+        let named = self.find_placed(self.latest.offset)?;
+        if named.is_none_or(|placed| placed.header.max_timestamp != self.latest.timestamp) {
             return Ok(false);
         }
-        match offset {
-            None => Ok(true),
-            Some(entry) => match self.landing(entry) {
-                Ok(_) => Ok(true),
-                Err(ScanError::Damaged(_)) => Ok(false),
-                Err(error) => Err(error),
-            },
+        let mut hop = self.walk_from(last)?;
+        while let Some(placed) = hop.next()? {
+            if placed.header.max_timestamp > self.latest.timestamp {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     /// A walk from the batch that an entry names, which must be the one it says.
@@ -139,18 +143,6 @@ impl Segment {
         Err(ScanError::Damaged(Damage { position, cause }))
     }
 
-    /// True if the batch that is said to have the latest timestamp has it: asked before data is deleted by
-    /// time, because an index is no evidence (rule B7).
-    pub(crate) fn latest_is_true(&self) -> Result<bool, ScanError> {
-        match self.find_placed(self.latest.offset) {
-            Ok(placed) => {
-                Ok(placed.is_some_and(|placed| placed.header.max_timestamp == self.latest.timestamp))
-            }
-            Err(ScanError::Damaged(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Makes the indexes from the log and writes their files, which are only a convenience for the next time.
     pub(crate) fn rebuild(
         disk: &dyn Disk,
@@ -163,7 +155,7 @@ impl Segment {
         let mut segment = Self::with_index(base, file, size, Index::Memory(SegmentIndex::default()));
         segment.resume(SegmentIndex::default(), crate::log::INDEX_INTERVAL_DEFAULT, None)?;
         segment.note_end();
-        for write in segment.index_writes(dir) {
+        for write in segment.index_writes(dir, true) {
             // A failure leaves the index in memory, which is as good.
             let _ = write.run(disk);
         }
@@ -273,23 +265,34 @@ impl Segment {
         Ok(entry.map(|entry| u64::from(entry.position)))
     }
 
-    /// An offset before which no batch has a timestamp of at least `target`.
-    pub(crate) fn offset_before_time(&self, target: i64) -> Result<i64, DiskError> {
+    /// An offset before which no batch has a timestamp of at least `target`. The entry that says so is compared
+    /// with the batch that it names.
+    pub(crate) fn offset_before_time(&self, target: i64) -> Result<i64, ScanError> {
         let entry = match &self.index {
             Index::Memory(index) => index.before_time(target),
             Index::Files { times, .. } => times.search::<TimeEntry>(|entry| entry.timestamp < target)?,
         };
-        Ok(entry.map_or(self.base, |entry| self.base + i64::from(entry.relative)))
+        let Some(entry) = entry else { return Ok(self.base) };
+        let offset = self.base + i64::from(entry.relative);
+        match self.find_placed(offset)? {
+            Some(placed) if placed.header.max_timestamp == entry.timestamp || planted!(B7) => Ok(offset),
+            other => {
+                let position = other.map_or(self.size, |placed| placed.position);
+                let cause = BatchError::OffsetsNotIncreasing { expected: offset, found: offset };
+                Err(ScanError::Damaged(Damage { position, cause }))
+            }
+        }
     }
 
-    /// What of the indexes in memory is not in their files.
-    pub(crate) fn index_writes(&self, dir: &str) -> Vec<IndexWrite> {
+    /// What of the indexes in memory is not in their files. `last` says that no entry will follow.
+    pub(crate) fn index_writes(&self, dir: &str, last: bool) -> Vec<IndexWrite> {
         let Index::Memory(index) = &self.index else { return Vec::new() };
         let (offsets, times) = self.written;
         let write = |kind, bytes: Vec<u8>, at: usize| IndexWrite {
             path: path(dir, self.base, kind, Stage::Live),
             bytes,
             at: at as u64,
+            last,
         };
         let new_offsets = encode_entries(index.offsets.get(offsets..).unwrap_or_default());
         let new_times = encode_entries(index.times.get(times..).unwrap_or_default());
@@ -299,11 +302,47 @@ impl Segment {
         ]
     }
 
+    /// Cuts off what the index files have beyond the entries that were taken over from them.
+    pub(crate) fn trim_index_files(&self, disk: &dyn Disk, dir: &str) -> Result<(), DiskError> {
+        let (offsets, times) = self.written;
+        for (kind, length) in [
+            (FileKind::OffsetIndex, offsets * OffsetEntry::BYTES),
+            (FileKind::TimeIndex, times * TimeEntry::BYTES),
+        ] {
+            match disk.open(&path(dir, self.base, kind, Stage::Live), OpenMode::Write) {
+                Ok(file) if file.length()? > length as u64 => file.truncate(length as u64)?,
+                Ok(_) => {}
+                Err(error) if error.kind == DiskErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// The entries that [`Segment::index_writes`] hands out are now in the files.
     pub(crate) fn mark_written(&mut self) {
         if let Index::Memory(index) = &self.index {
             self.written = (index.offsets.len(), index.times.len());
         }
+    }
+
+    /// What of the index is in memory now, to be said of its files once it is in them.
+    pub(crate) fn indexed(&self) -> Indexed {
+        let count = |entries: usize| u32::try_from(entries).unwrap_or(0);
+        match &self.index {
+            Index::Memory(index) => Indexed {
+                base: self.base,
+                offsets: count(index.offsets.len()),
+                times: count(index.times.len()),
+            },
+            Index::Files { .. } => Indexed { base: self.base, ..Indexed::default() },
+        }
+    }
+
+    /// These entries are now in the files.
+    pub(crate) fn mark_written_to(&mut self, indexed: Indexed) {
+        self.written =
+            (self.written.0.max(indexed.offsets as usize), self.written.1.max(indexed.times as usize));
     }
 
     /// Cuts the segment at `position`, where a batch begins. The latest timestamp is found again by walking
@@ -314,9 +353,14 @@ impl Segment {
         self.forget_recent();
         let mut index = match std::mem::replace(&mut self.index, Index::Memory(SegmentIndex::default())) {
             Index::Memory(index) => index,
-            Index::Files { offsets, times } => SegmentIndex::new(offsets.read_all()?, times.read_all()?),
+            Index::Files { offsets, times } => {
+                let index = SegmentIndex::new(offsets.read_all()?, times.read_all()?);
+                self.written = (index.offsets.len(), index.times.len());
+                index
+            }
         };
         index.truncate(position);
+        self.written = (self.written.0.min(index.offsets.len()), self.written.1.min(index.times.len()));
         self.resume(index, interval, None).map(|_| ())
     }
 
@@ -331,15 +375,15 @@ impl Segment {
     ) -> Result<(u64, i64), ScanError> {
         let last = index.offsets.last().copied();
         let (from, index) = match last.map(|entry| self.landing(entry).map(|hop| hop.position())) {
-            None => (0, SegmentIndex::default()),
+            None => (0, index),
             Some(Ok(position)) => (position, index),
             Some(Err(ScanError::Damaged(_))) => {
                 hit!(index_dropped);
+                self.written = (0, 0);
                 (0, SegmentIndex::default())
             }
             Some(Err(error)) => return Err(error),
         };
-        self.written = (index.offsets.len(), index.times.len());
         self.latest = index.times.last().map_or(TimePoint::NONE, |entry| TimePoint {
             timestamp: entry.timestamp,
             offset: self.base + i64::from(entry.relative),
@@ -365,23 +409,27 @@ impl Segment {
     }
 }
 
-/// Index entries on their way to a file. Running it late, twice or never harms nothing.
+/// Index entries on their way to a file. Entries are only ever added, so that running it late or twice changes
+/// nothing; only the last one of a segment cuts off what may stand behind.
 #[derive(Debug)]
 pub(crate) struct IndexWrite {
     path: String,
     bytes: Vec<u8>,
     at: u64,
+    last: bool,
 }
 
 impl IndexWrite {
-    /// Writes the entries and cuts off what may stand behind them; the caller flushes the file if it must.
+    /// Writes the entries; the caller flushes the file if it must.
     pub(crate) fn run(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, DiskError> {
         let file = match disk.open(&self.path, OpenMode::Write) {
             Err(error) if error.kind == DiskErrorKind::NotFound => disk.open(&self.path, OpenMode::Create)?,
             other => other?,
         };
         file.write_at(&mut [IoSlice::new(&self.bytes)], self.at)?;
-        file.truncate(self.at + self.bytes.len() as u64)?;
+        if self.last {
+            file.truncate(self.at + self.bytes.len() as u64)?;
+        }
         Ok(file)
     }
 }

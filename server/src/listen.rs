@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 /// Binds `host:port`; `flag` is what the operator changes if that fails.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has many errors, these have advice")]
 pub(crate) fn bind(host: &str, port: u16, flag: &str) -> Result<(TcpListener, SocketAddr), String> {
     let host = if host.is_empty() { "0.0.0.0" } else { host };
     let addresses = (host, port)

@@ -1,5 +1,6 @@
 //! Drives one reactor on one thread: a current-thread runtime, a task per connection, a mailbox.
 
+use crate::admission::Admitted;
 use crate::clock::Clock;
 use crate::connection::{Outbox, Sent, make_room};
 use crate::router::{Router, ToReactor};
@@ -83,9 +84,10 @@ async fn receive(shell: Rc<Shell>, mut mailbox: UnboundedReceiver<ToReactor>) {
                 ToReactor::Input(input) => {
                     shell.core.borrow_mut().handle(shell.clock.now(), input, &mut effects)
                 }
-                ToReactor::Connection(stream, peer) => {
+                ToReactor::Connection(stream, peer, admitted) => {
                     next_connection += 1;
-                    accept(&shell, ConnId(next_connection), stream, peer, &mut effects);
+                    let conn = ConnId(next_connection);
+                    accept(&shell, conn, stream, (peer, admitted), &mut effects);
                 }
                 ToReactor::Drain(done) => {
                     *shell.drained.borrow_mut() = Some(done);
@@ -121,7 +123,7 @@ fn accept(
     shell: &Rc<Shell>,
     conn: ConnId,
     stream: std::net::TcpStream,
-    peer: SocketAddr,
+    (peer, admitted): (SocketAddr, Admitted),
     effects: &mut Effects,
 ) {
     let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
@@ -141,6 +143,7 @@ fn accept(
         {
             tracing::debug!(%error, "a connection ended");
         }
+        drop(admitted);
         shell.connections.borrow_mut().remove(&conn);
         shell.input(Input::Closed { conn });
         shell.note_drained();

@@ -4,7 +4,6 @@ use crate::router::Router;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Starts a thread. A panic in it ends the process.
-#[expect(clippy::disallowed_methods, reason = "this is where the shell starts threads")]
 pub(crate) fn start(name: &str, router: Router, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let shown = name.to_owned();
     let supervised = move || {

@@ -292,6 +292,7 @@ impl Client {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "Kafka's codes are many; all but these are findings")]
     fn produced(
         &mut self,
         partition: &Partition,
@@ -301,7 +302,8 @@ impl Client {
         history: &mut History,
     ) -> Result<(), String> {
         let Role::Producer { id, sequence, again, .. } = &mut self.role else { return Ok(()) };
-        match ErrorCode::from_code(code) {
+        let code = ErrorCode::from_code(code);
+        match code {
             ErrorCode::None => {
                 for (offset, value) in (base..).zip(&values) {
                     history.decided(partition, *value, Fate::Acked(offset));
@@ -323,7 +325,7 @@ impl Client {
                 *again = Some((values, sent_sequence));
                 Ok(())
             }
-            other => Err(format!("client {}: produce to {partition:?} refused with {other}", self.name)),
+            _ => Err(format!("client {}: produce to {partition:?} refused with {code}", self.name)),
         }
     }
 

@@ -648,7 +648,14 @@ impl World {
 fn describe_input(owner: Owner, input: &Input) -> String {
     let text = match input {
         Input::Mail(Mail::View(view)) => format!("view of index {}", view.image.index),
-        other => format!("{other:?}"),
+        Input::Connected { .. }
+        | Input::Frame { .. }
+        | Input::Closed { .. }
+        | Input::JobDone(_)
+        | Input::Tick => {
+            format!("{input:?}")
+        }
+        Input::Mail(mail) => format!("{mail:?}"),
     };
     format!("{owner:?} {}", text.chars().take(160).collect::<String>())
 }

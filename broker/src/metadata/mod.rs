@@ -17,11 +17,11 @@ use base::{BrokerId, Instant, Machine, Now, Rng, Span, Uuid, hit, planted};
 use bytes::Bytes;
 use cluster::controller::{self, Command, Controller, Defaults};
 use cluster::record_codec::{decode_entry, encode_entry};
-use cluster::{Delta, Endpoint, Image};
+use cluster::{Delta, Endpoint, Image, Record};
 use quorum::{Committed, Persist, ProposalId, Quorum, Role};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use wire::ErrorCode;
+use wire::{EncodeError, ErrorCode};
 
 /// Log entries in memory after which a snapshot is taken.
 const SNAPSHOT_ENTRIES: usize = 5_000;
@@ -29,6 +29,8 @@ const SNAPSHOT_ENTRIES: usize = 5_000;
 const FULL_RETRY: Span = Span::from_millis(100);
 /// The largest decision that goes into one entry.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// Records per entry of a decision that is larger.
+const RECORDS_PER_ENTRY: usize = 2_000;
 
 /// Who asked the controller.
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub struct Metadata {
     snapshotting: bool,
     /// A write that waits for room on the disk, and when it is tried again.
     full: Option<(Instant, Persist)>,
+    /// The records so far of a decision that spans entries.
+    open: Option<Vec<Record>>,
     next_retention: Instant,
 }
 
@@ -134,6 +138,7 @@ impl Metadata {
             phase: Phase::Electing,
             snapshotting: false,
             full: None,
+            open: None,
             next_retention,
         })
     }
@@ -220,22 +225,19 @@ impl Metadata {
         if decided.records.is_empty() {
             return self.answer_after_pending(now, decided.replies, fx);
         }
-        let entry = match encode_entry(&decided.records) {
-            Ok(entry) if entry.len() <= ENTRY_BYTES_MAX => entry,
-            Ok(_) | Err(_) => {
-                hit!(decision_too_large);
-                let refused = controller::Refusal {
-                    code: ErrorCode::PolicyViolation,
-                    message: "The request changes more metadata than fits into one entry of the log (1 MiB). Split it.".into(),
-                };
-                return self.answer_after_pending(
-                    now,
-                    vec![(token, controller::Reply::Done(Err(refused)))],
-                    fx,
-                );
-            }
+        let Ok(entries) = entries_of(&decided.records) else {
+            fx.fatal = Some("the controller decided what the metadata log cannot say".into());
+            return;
         };
-        let Ok(id) = self.quorum.propose(&entry) else { return };
+        let mut id = None;
+        for entry in &entries {
+            match self.quorum.propose(entry) {
+                Ok(proposed) => id = Some(proposed),
+                // Not the leader any more: whatever was proposed is void, its askers time out and ask again.
+                Err(_) => return,
+            }
+        }
+        let Some(id) = id else { return };
         if let Some(image) = &mut self.speculative {
             for record in &decided.records {
                 image.replay(record, &mut Delta::default());
@@ -330,16 +332,33 @@ impl Metadata {
         if planted!(B14) {
             records.truncate(records.len().div_ceil(2));
         }
-        for record in &records {
-            self.committed.replay(record, delta);
+        for record in records {
+            self.replay_one(record, delta);
         }
         Ok(())
+    }
+
+    /// A decision that spans entries is applied as a whole when its end is there, and never if it has none.
+    fn replay_one(&mut self, record: Record, delta: &mut Delta) {
+        match (record, &mut self.open) {
+            (Record::Begin, open) => *open = Some(Vec::new()),
+            (Record::Abort, open) => *open = None,
+            (Record::End, open) => {
+                hit!(decision_spans_entries);
+                for record in open.take().unwrap_or_default() {
+                    self.committed.replay(&record, delta);
+                }
+            }
+            (record, Some(open)) => open.push(record),
+            (record, None) => self.committed.replay(&record, delta),
+        }
     }
 
     /// Opens and closes partitions as the metadata says and shows everybody the new view.
     fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
         let mut replicas = self.view.replicas.clone();
-        partitions::apply(&self.node, &self.shared, &self.committed, delta, &mut replicas, now, fx);
+        let target = partitions::Target { node: &self.node, shared: &self.shared, image: &self.committed };
+        partitions::apply(&target, delta, &mut replicas, now, fx);
         let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
         self.view = Arc::new(view);
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
@@ -374,6 +393,10 @@ impl Metadata {
             return;
         }
         self.phase = Phase::Registering;
+        if self.open.is_some() {
+            hit!(unfinished_decision_aborted);
+            self.abort_open();
+        }
         let command = Command::RegisterBroker {
             id: self.node.config.node_id,
             incarnation: self.incarnation,
@@ -382,6 +405,14 @@ impl Metadata {
             directories: vec![self.node.directory_id],
         };
         self.decide(now, Asker::Own, command, fx);
+    }
+
+    /// A leader that went away in the middle of a decision cannot finish it: nobody was told that it happened.
+    fn abort_open(&mut self) {
+        if let Ok(entry) = encode_entry(&[Record::Abort]) {
+            // Refused only if this node does not lead any more; the next leader then aborts.
+            let _refused = self.quorum.propose(&entry);
+        }
     }
 
     fn own_answer(&mut self, now: Now, answer: &controller::Reply, fx: &mut Effects) {
@@ -441,7 +472,10 @@ impl Metadata {
                 self.snapshotting = false;
                 fx.log(Level::Error, format!("a snapshot of the metadata cannot be written: {error}"));
             }
-            other => self.shared.job_done(Owner::Metadata, other, fx),
+            other @ (JobDone::Flushed(_)
+            | JobDone::ShardLoaded { .. }
+            | JobDone::Trimmed { .. }
+            | JobDone::Deleted(_)) => self.shared.job_done(Owner::Metadata, other, fx),
         }
     }
 
@@ -459,7 +493,8 @@ impl Metadata {
     }
 
     fn snapshot_if_due(&mut self, fx: &mut Effects) {
-        if self.snapshotting || self.quorum.entries_in_memory() < SNAPSHOT_ENTRIES {
+        // What an open decision has so far is in the log only: it must not be compacted away.
+        if self.snapshotting || self.open.is_some() || self.quorum.entries_in_memory() < SNAPSHOT_ENTRIES {
             return;
         }
         self.snapshotting = true;
@@ -478,6 +513,20 @@ impl Metadata {
         }
         fx.wake(self.next_retention);
     }
+}
+
+/// The entries of a decision: one if it fits, else several between a begin and an end (KIP-868).
+fn entries_of(records: &[Record]) -> Result<Vec<Bytes>, EncodeError> {
+    let whole = encode_entry(records)?;
+    if whole.len() <= ENTRY_BYTES_MAX {
+        return Ok(vec![whole]);
+    }
+    let mut entries = vec![encode_entry(&[Record::Begin])?];
+    for chunk in records.chunks(RECORDS_PER_ENTRY) {
+        entries.push(encode_entry(chunk)?);
+    }
+    entries.push(encode_entry(&[Record::End])?);
+    Ok(entries)
 }
 
 /// Sends an encoded response, or closes the connection of what could not be answered.

@@ -15,15 +15,7 @@ pub(super) fn everything(image: &Image) -> Delta {
 }
 
 /// Carries a delta out on the local partitions.
-pub(super) fn apply(
-    node: &Node,
-    shared: &Shared,
-    image: &Image,
-    delta: &Delta,
-    replicas: &mut Replicas,
-    now: Now,
-    fx: &mut Effects,
-) {
+pub(super) fn apply(target: &Target<'_>, delta: &Delta, replicas: &mut Replicas, now: Now, fx: &mut Effects) {
     for (id, name) in &delta.removed {
         let gone: Vec<_> = replicas.keys().filter(|(topic, _)| topic == id).copied().collect();
         for key in gone {
@@ -35,17 +27,17 @@ pub(super) fn apply(
         }
         fx.log(Level::Info, format!("Topic {name} is deleted"));
     }
-    let target = Target { node, shared, image };
-    for topic in delta.topics.iter().filter_map(|id| image.topic_by_id(*id)) {
+    for topic in delta.topics.iter().filter_map(|id| target.image.topic_by_id(*id)) {
         target.open_topic(topic, replicas, now, fx);
     }
     target.configure(delta, replicas, fx);
 }
 
-struct Target<'a> {
-    node: &'a Node,
-    shared: &'a Shared,
-    image: &'a Image,
+/// What the partitions are to become.
+pub(super) struct Target<'a> {
+    pub(super) node: &'a Node,
+    pub(super) shared: &'a Shared,
+    pub(super) image: &'a Image,
 }
 
 impl Target<'_> {

@@ -86,7 +86,10 @@ fn decompress(batch: &Batch<'_>, sent: Compression, config: &TopicConfig) -> Res
     codec::decompress(codec, batch.payload(), u64::from(config.max_decompressed_bytes)).map_err(|error| {
         match error {
             CodecError::TooLarge { .. } => ProduceError::new(ErrorCode::MessageTooLarge, error.to_string()),
-            other => ProduceError::new(ErrorCode::CorruptMessage, other.to_string()),
+            CodecError::Corrupt { .. }
+            | CodecError::Disproportionate { .. }
+            | CodecError::InvalidLevel { .. }
+            | CodecError::Failed { .. } => ProduceError::new(ErrorCode::CorruptMessage, error.to_string()),
         }
     })
 }

@@ -145,11 +145,6 @@ impl Replica {
         inner.leader.as_ref()?;
         Some((inner.log.name().clone(), inner.log.start(), inner.log.end()))
     }
-
-    /// The leader epoch in force.
-    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
-        self.inner().epoch()
-    }
 }
 
 impl Inner {

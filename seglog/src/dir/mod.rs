@@ -10,8 +10,8 @@ mod round;
 #[cfg(test)]
 mod tests;
 
-pub use partition::RemoveDirJob;
-pub use points::{FlushPoint, PartitionKey};
+pub use partition::{RemoveDirJob, remove_partition};
+pub use points::{FlushPoint, Indexed, PartitionKey};
 pub use round::{FlushJob, FlushOutcome, Flushed};
 
 use crate::disk::{Disk, DiskError, DiskErrorKind, DiskFile};
@@ -157,7 +157,7 @@ impl LogDir {
         let imported = || {
             let start = self.imported.start_offsets.get(name).copied().unwrap_or(EndOffset::ZERO);
             let end = self.imported.recovery_points.get(name).copied()?;
-            Some(FlushPoint { end, start, no_producers: false })
+            Some(FlushPoint { end, start, ..FlushPoint::default() })
         };
         self.points().get(key).or_else(imported)
     }
@@ -219,6 +219,8 @@ impl LogDir {
         if let Some(cause) = self.fenced() {
             return Err(cause.clone());
         }
+        // What the last round reached is not recorded yet.
+        self.flush_round(Vec::new())?;
         self.write_text(names::RECOVERY_POINTS, &text::encode_offsets(ends))?;
         self.write_text(names::START_OFFSETS, &text::encode_offsets(starts))?;
         self.write_text(names::CLEAN_SHUTDOWN, &text::encode_clean_shutdown(broker_epoch))
@@ -258,6 +260,10 @@ fn decode_if_there<T>(
     decode: impl FnOnce(&[u8]) -> Option<T>,
 ) -> Result<Option<T>, OpenDirError> {
     let Some(bytes) = read_small(disk, file)? else { return Ok(None) };
+    if bytes.is_empty() {
+        // Kafka makes its checkpoints empty and fills them later.
+        return Ok(None);
+    }
     decode(&bytes).map(Some).ok_or(OpenDirError::Damaged { file })
 }
 

@@ -3,8 +3,9 @@
 use super::{LogDir, PartitionKey};
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::durable::{remove_if_there, sync_parent};
+use crate::log::Log;
 use crate::names::PartitionName;
-use base::Uuid;
+use base::{TopicId, Uuid};
 use std::sync::Arc;
 
 /// What the name of a deleted partition's directory ends with, as Kafka has it.
@@ -60,6 +61,22 @@ impl LogDir {
         let deleted = dirs.filter(|entry| entry.is_dir && entry.name.ends_with(DELETED));
         Ok(deleted.map(|entry| RemoveDirJob { disk: Arc::clone(&self.disk), path: entry.name }).collect())
     }
+}
+
+/// Takes away the directory of a partition whose topic has been deleted, if it still belongs to `topic`, and
+/// removes it. Waits for the device. Safe to repeat; what a crash leaves behind is found by
+/// [`LogDir::deleted_partitions`].
+///
+/// # Errors
+/// As the disk.
+pub fn remove_partition(dir: &LogDir, name: &PartitionName, topic: TopicId) -> Result<(), DiskError> {
+    match Log::topic_of(dir, name) {
+        Ok(Some(found)) if found == topic => {}
+        // Gone already, or the directory of a younger topic of that name.
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    let key = PartitionKey { topic, partition: name.partition() };
+    dir.delete_partition(name, key, topic.0)?.run()
 }
 
 impl RemoveDirJob {

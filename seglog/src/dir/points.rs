@@ -17,7 +17,7 @@ const MAGIC: [u8; 4] = *b"OTFP";
 const VERSION: u32 = 1;
 /// Length and checksum of a block.
 const BLOCK_HEAD_BYTES: usize = 8;
-const ENTRY_BYTES: usize = 37;
+const ENTRY_BYTES: usize = 53;
 /// Room kept ahead in the file, so that starts can be moved, and segments deleted, on a full disk.
 const ROOM_BYTES: u64 = 64 << 10;
 /// The file is written anew when it is beyond this and mostly history.
@@ -32,6 +32,18 @@ pub struct PartitionKey {
     pub partition: PartitionIndex,
 }
 
+/// How much of one segment's index files is complete and durable: entries after these may be missing, or of
+/// batches that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Indexed {
+    /// The segment's base offset.
+    pub base: i64,
+    /// Entries of the offset index.
+    pub offsets: u32,
+    /// Entries of the time index.
+    pub times: u32,
+}
+
 /// How far a log is on the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlushPoint {
@@ -39,6 +51,8 @@ pub struct FlushPoint {
     pub end: EndOffset,
     /// The log's first offset that counts; what is before it is deleted, even if it is still there.
     pub start: EndOffset,
+    /// What of the active segment's index is durable.
+    pub indexed: Indexed,
     /// No producer was known there, so that a scan for producers need not begin earlier.
     pub no_producers: bool,
 }
@@ -206,6 +220,9 @@ fn encode_block(entries: &[(PartitionKey, FlushPoint)]) -> Vec<u8> {
         body.extend_from_slice(&key.partition.0.to_be_bytes());
         body.extend_from_slice(&point.end.0.to_be_bytes());
         body.extend_from_slice(&point.start.0.to_be_bytes());
+        body.extend_from_slice(&point.indexed.base.to_be_bytes());
+        body.extend_from_slice(&point.indexed.offsets.to_be_bytes());
+        body.extend_from_slice(&point.indexed.times.to_be_bytes());
         body.push(u8::from(point.no_producers));
     }
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -266,6 +283,10 @@ fn decode_entry(entry: &[u8]) -> Option<(PartitionKey, FlushPoint)> {
     let (partition, rest) = rest.split_first_chunk::<4>()?;
     let (end, rest) = rest.split_first_chunk::<8>()?;
     let (start, rest) = rest.split_first_chunk::<8>()?;
+    let (base, rest) = rest.split_first_chunk::<8>()?;
+    let (offsets, rest) = rest.split_first_chunk::<4>()?;
+    let (times, rest) = rest.split_first_chunk::<4>()?;
+    let (offsets, times) = (u32::from_be_bytes(*offsets), u32::from_be_bytes(*times));
     let key = PartitionKey {
         topic: TopicId(Uuid(*topic)),
         partition: PartitionIndex(i32::from_be_bytes(*partition)),
@@ -273,6 +294,7 @@ fn decode_entry(entry: &[u8]) -> Option<(PartitionKey, FlushPoint)> {
     let point = FlushPoint {
         end: EndOffset(i64::from_be_bytes(*end)),
         start: EndOffset(i64::from_be_bytes(*start)),
+        indexed: Indexed { base: i64::from_be_bytes(*base), offsets, times },
         no_producers: rest.first()? & 1 == 1,
     };
     Some((key, point))

@@ -171,6 +171,7 @@ impl Log {
         headers: &[BatchHeader],
         now: Now,
     ) -> Result<u64, AppendError> {
+        self.now = now;
         let position = self.active.size;
         if let Err(error) = self.active.file.write_at(parts, position) {
             return Err(self.give_up(error));
@@ -189,7 +190,7 @@ impl Log {
 
     /// What planted bug A18 does: the log's end waits for an index.
     fn side_write_first(&mut self) -> Result<(), AppendError> {
-        for write in self.active.index_writes(&self.path) {
+        for write in self.active.index_writes(&self.path, false) {
             write.run(&**self.dir.disk())?;
         }
         Ok(())

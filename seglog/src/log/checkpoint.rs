@@ -1,12 +1,13 @@
-//! Checkpoints: what spares the next start a scan. Index entries and producer snapshots, never evidence.
+//! Checkpoints: what spares the next start a scan. Producer snapshots, written here, and the active segment's
+//! index, which goes with the next flush so that a flush point can say how far it is complete.
 
 use super::Log;
 use crate::disk::{Disk, DiskError};
 use crate::durable::{remove_if_there, write_small};
 use crate::names::{FileKind, Stage};
 use crate::producer::{self, ProducerStates};
-use crate::segment::{IndexWrite, path};
-use base::{Instant, Now};
+use crate::segment::path;
+use base::{EndOffset, Instant, Now};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a log remembers about its checkpoints.
@@ -19,11 +20,29 @@ pub(super) struct CheckpointState {
     /// Size of the active segment then, or zero if it is another.
     size: u64,
     in_flight: bool,
-    /// Snapshots taken at rolls, to be written.
-    snapshots: Vec<(i64, Vec<u8>)>,
+    /// Snapshots that were taken and are not known to be on the device.
+    pending: Vec<Snapshot>,
     /// Counts truncations. Whoever writes a snapshot holds the lock meanwhile, so that none of a log before a
     /// cut appears after it.
     guard: Arc<Mutex<u64>>,
+}
+
+/// Producer state before an offset, encoded.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) offset: i64,
+    bytes: Arc<[u8]>,
+}
+
+impl Snapshot {
+    pub(super) fn take(offset: i64, producers: &ProducerStates) -> Self {
+        Self { offset, bytes: producer::encode(producers).into() }
+    }
+
+    /// Writes the snapshot into a partition directory. Waits for the device.
+    pub(super) fn write(&self, disk: &dyn Disk, dir: &str) -> Result<(), DiskError> {
+        write_small(disk, &path(dir, self.offset, FileKind::Snapshot, Stage::Live), &self.bytes)
+    }
 }
 
 /// Files to be written; made by the log under its lock, run without.
@@ -31,11 +50,24 @@ pub(super) struct CheckpointState {
 pub struct CheckpointJob {
     disk: Arc<dyn Disk>,
     dir: Arc<str>,
-    indexes: Vec<IndexWrite>,
-    snapshots: Vec<(i64, Vec<u8>)>,
+    snapshots: Vec<Snapshot>,
     obsolete: Vec<i64>,
+    lease: Lease,
+}
+
+/// Allows what is derived from the log to be written, until the log is cut.
+#[derive(Debug)]
+pub(super) struct Lease {
     guard: Arc<Mutex<u64>>,
     generation: u64,
+}
+
+impl Lease {
+    /// Runs `write` unless the log was cut since; a cut waits for it. Returns whether it ran.
+    pub(super) fn hold(&self, write: impl FnOnce() -> Result<(), DiskError>) -> Result<bool, DiskError> {
+        let generation = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        if *generation == self.generation { write().map(|()| true) } else { Ok(false) }
+    }
 }
 
 /// What a [`CheckpointJob`] did; the log takes it back.
@@ -53,7 +85,7 @@ impl CheckpointState {
             end,
             size,
             in_flight: false,
-            snapshots: Vec::new(),
+            pending: Vec::new(),
             guard: Arc::new(Mutex::new(0)),
         }
     }
@@ -66,20 +98,35 @@ impl CheckpointState {
     pub(super) fn note_rolled(&mut self, now: Now, base: i64, producers: &ProducerStates) {
         self.rolled_at = now.mono;
         self.size = 0;
+        self.note_snapshot(base, producers);
+    }
+
+    /// Keeps the state before `offset` until it is written.
+    pub(super) fn note_snapshot(&mut self, offset: i64, producers: &ProducerStates) {
         if !producers.is_empty() {
-            self.snapshots.push((base, producer::encode(producers)));
+            self.pending.push(Snapshot::take(offset, producers));
         }
     }
 
-    /// Waits until no snapshot is being written and keeps jobs made before from writing any.
-    pub(super) fn invalidate(&mut self) {
+    /// Waits until no snapshot is being written and keeps jobs made before from writing any. Returns those
+    /// that were pending up to `end`.
+    pub(super) fn invalidate(&mut self, end: EndOffset) -> Vec<Snapshot> {
         *self.guard.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.snapshots.clear();
         self.size = 0;
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.retain(|snapshot| snapshot.offset <= end.0);
+        pending
     }
 
-    fn generation(&self) -> u64 {
-        *self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The pending snapshot at an offset.
+    pub(super) fn pending_at(&self, offset: i64) -> Option<Snapshot> {
+        self.pending.iter().find(|snapshot| snapshot.offset == offset).cloned()
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        let guard = Arc::clone(&self.guard);
+        let generation = *self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        Lease { guard, generation }
     }
 }
 
@@ -89,10 +136,9 @@ impl Log {
     pub fn checkpoint_due(&self, now: Now) -> bool {
         let state = &self.checkpoint;
         let bytes = self.active.size.saturating_sub(state.size);
-        let dirty = self.end.0 != state.end || !state.snapshots.is_empty();
-        let due = bytes >= self.config.checkpoint_bytes
-            || now.mono.since(state.at) >= self.config.checkpoint_time
-            || !state.snapshots.is_empty();
+        let dirty = self.end.0 != state.end || !state.pending.is_empty();
+        let due =
+            bytes >= self.config.checkpoint_bytes || now.mono.since(state.at) >= self.config.checkpoint_time;
         dirty && due && !state.in_flight
     }
 
@@ -101,24 +147,22 @@ impl Log {
         if self.checkpoint.in_flight {
             return None;
         }
-        let mut snapshots = std::mem::take(&mut self.checkpoint.snapshots);
-        let latest = snapshots.last().map(|(offset, _)| *offset).or(self.snapshots.last().copied());
+        let pending = self.checkpoint.pending.last().map(|snapshot| snapshot.offset);
+        let latest = pending.or(self.snapshots.last().copied());
         // Where there are no producers the flush point says so, and no file is needed.
-        let wanted = !self.producers.is_empty() || latest.is_some();
-        if wanted && latest != Some(self.end.0) {
-            snapshots.push((self.end.0, producer::encode(&self.producers)));
+        if latest != Some(self.end.0) {
+            self.checkpoint.note_snapshot(self.end.0, &self.producers);
         }
-        let newest = snapshots.last().map(|(offset, _)| *offset);
+        let snapshots = self.checkpoint.pending.clone();
+        let newest = snapshots.last().map(|snapshot| snapshot.offset);
         let job = CheckpointJob {
             disk: Arc::clone(self.dir.disk()),
             dir: Arc::clone(&self.path),
-            indexes: self.active.index_writes(&self.path),
             obsolete: newest.map(|newest| self.obsolete_snapshots(newest)).unwrap_or_default(),
             snapshots,
-            guard: Arc::clone(&self.checkpoint.guard),
-            generation: self.checkpoint.generation(),
+            lease: self.checkpoint.lease(),
         };
-        self.active.mark_written();
+        self.flush.want_index();
         self.checkpoint.in_flight = true;
         (self.checkpoint.at, self.checkpoint.end) = (now.mono, self.end.0);
         self.checkpoint.size = self.active.size;
@@ -128,6 +172,7 @@ impl Log {
     /// Takes back what became of a checkpoint.
     pub fn checkpointed(&mut self, done: CheckpointDone) {
         self.checkpoint.in_flight = false;
+        self.checkpoint.pending.retain(|snapshot| !done.snapshots.contains(&snapshot.offset));
         self.snapshots.extend(done.snapshots);
         for offset in done.obsolete {
             self.snapshots.remove(&offset);
@@ -138,15 +183,23 @@ impl Log {
     pub fn checkpoint_failed(&mut self) {
         self.checkpoint.in_flight = false;
         self.checkpoint.end = -1;
-        self.active.written = (0, 0);
     }
 
-    /// Snapshots that neither belong to a segment nor are among the two newest.
+    /// Snapshots that neither belong to a segment nor are among the two newest nor the newest that a crash
+    /// would leave.
     fn obsolete_snapshots(&self, newest: i64) -> Vec<i64> {
         let mut older = self.snapshots.range(..newest).rev();
         older.next();
-        let bound = |offset: &&i64| **offset != self.active.base && !self.closed.contains_key(offset);
+        let safe = self.newest_safe_snapshot();
+        let bound = |offset: &&i64| {
+            **offset != self.active.base && !self.closed.contains_key(offset) && Some(**offset) != safe
+        };
         older.filter(bound).copied().collect()
+    }
+
+    /// The newest snapshot of a state that is on the device: later ones are dropped with the tail they are of.
+    pub(super) fn newest_safe_snapshot(&self) -> Option<i64> {
+        self.snapshots.range(..=self.flushed.0).next_back().copied()
     }
 }
 
@@ -156,21 +209,17 @@ impl CheckpointJob {
     /// # Errors
     /// As the disk. Nothing depends on what was not written.
     pub fn run(&self) -> Result<CheckpointDone, DiskError> {
-        for index in &self.indexes {
-            index.run(&*self.disk)?;
-        }
         let mut done = CheckpointDone { snapshots: Vec::new(), obsolete: Vec::new() };
-        let generation = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        if *generation != self.generation {
-            return Ok(done);
-        }
-        for (offset, bytes) in &self.snapshots {
-            write_small(&*self.disk, &path(&self.dir, *offset, FileKind::Snapshot, Stage::Live), bytes)?;
-            done.snapshots.push(*offset);
-        }
-        for offset in &self.obsolete {
-            remove_if_there(&*self.disk, &path(&self.dir, *offset, FileKind::Snapshot, Stage::Live))?;
-            done.obsolete.push(*offset);
+        let valid = self.lease.hold(|| {
+            let mut snapshots = self.snapshots.iter();
+            snapshots.try_for_each(|snapshot| snapshot.write(&*self.disk, &self.dir))
+        })?;
+        if valid {
+            done.snapshots = self.snapshots.iter().map(|snapshot| snapshot.offset).collect();
+            for offset in &self.obsolete {
+                remove_if_there(&*self.disk, &path(&self.dir, *offset, FileKind::Snapshot, Stage::Live))?;
+                done.obsolete.push(*offset);
+            }
         }
         Ok(done)
     }

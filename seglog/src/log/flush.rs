@@ -1,10 +1,10 @@
 //! The log's side of a flush: what to make durable, and what it then knows.
 
 use super::Log;
-use crate::dir::{FlushJob, FlushOutcome, FlushPoint, Flushed};
+use crate::dir::{FlushJob, FlushOutcome, FlushPoint, Flushed, Indexed};
 use crate::disk::DiskFile;
 use crate::names::LEADER_EPOCHS;
-use crate::segment::Segment;
+use crate::segment::{IndexWrite, Segment};
 use crate::text;
 use base::hit;
 use std::collections::BTreeSet;
@@ -25,6 +25,8 @@ pub(super) struct FlushState {
     is_new: bool,
     /// Change number of the leader epochs in the file; `None` if nobody knows what is in it.
     epochs_written: Option<u64>,
+    /// A checkpoint wants the active segment's index in its files.
+    index_wanted: bool,
     in_flight: Option<InFlight>,
 }
 
@@ -33,6 +35,8 @@ pub(super) struct FlushState {
 struct InFlight {
     files: usize,
     sealed: Vec<i64>,
+    /// What of the active segment's index went along.
+    indexed: Option<Indexed>,
     dir_dirty: bool,
     is_new: bool,
 }
@@ -46,6 +50,7 @@ impl FlushState {
             dir_dirty: false,
             is_new: false,
             epochs_written: Some(0),
+            index_wanted: false,
             in_flight: None,
         }
     }
@@ -54,6 +59,10 @@ impl FlushState {
     pub(super) const fn mark_new(&mut self) {
         self.is_new = true;
         self.dir_dirty = true;
+    }
+
+    pub(super) const fn want_index(&mut self) {
+        self.index_wanted = true;
     }
 
     pub(super) const fn note_dir_dirty(&mut self) {
@@ -96,6 +105,7 @@ impl FlushState {
     fn restore(&mut self, taken: &InFlight, is_there: impl Fn(i64) -> bool) {
         self.dir_dirty |= taken.dir_dirty;
         self.is_new |= taken.is_new;
+        self.index_wanted |= taken.indexed.is_some();
         self.unsealed.extend(taken.sealed.iter().filter(|base| is_there(**base)));
     }
 }
@@ -109,6 +119,7 @@ impl Log {
             || !state.rolled.is_empty()
             || !state.unsealed.is_empty()
             || state.dir_dirty
+            || state.index_wanted
             || state.epochs_written != Some(self.epochs.changes())
     }
 
@@ -125,13 +136,20 @@ impl Log {
         }
         let sealed: Vec<i64> = std::mem::take(&mut self.flush.unsealed).into_iter().collect();
         let segments = sealed.iter().filter_map(|base| self.closed.get(base)?.as_deref());
-        let indexes = segments.flat_map(|segment| segment.index_writes(&self.path)).collect();
-        let (dir_dirty, is_new) = (self.flush.dir_dirty, self.flush.is_new);
-        (self.flush.dir_dirty, self.flush.is_new) = (false, false);
-        self.flush.in_flight = Some(InFlight { files: rolled, sealed, dir_dirty, is_new });
+        let mut indexes: Vec<IndexWrite> =
+            segments.flat_map(|segment| segment.index_writes(&self.path, true)).collect();
+        let indexed = self.flush.index_wanted.then(|| self.active.indexed());
+        if indexed.is_some() {
+            indexes.extend(self.active.index_writes(&self.path, false));
+        }
+        let (dir_dirty, is_new) = (self.flush.dir_dirty || !indexes.is_empty(), self.flush.is_new);
+        (self.flush.dir_dirty, self.flush.is_new, self.flush.index_wanted) = (false, false, false);
+        self.flush.in_flight = Some(InFlight { files: rolled, sealed, indexed, dir_dirty, is_new });
+        let mut point = FlushPoint { no_producers: self.producers.is_empty(), ..self.point() };
+        point.indexed = indexed.unwrap_or(point.indexed);
         Some(FlushJob {
             key: self.key,
-            point: FlushPoint { no_producers: self.producers.is_empty(), ..self.point() },
+            point,
             generation: self.flush.generation,
             files,
             indexes,
@@ -150,7 +168,7 @@ impl Log {
                 assert!(end <= self.end, "a log does not shrink without a new generation");
                 self.flushed = self.flushed.max(end);
                 self.flush.rolled.drain(..taken.files);
-                self.mark_sealed(&taken.sealed);
+                self.mark_indexed(&taken);
                 if outcome.epochs.is_some() {
                     self.flush.epochs_written = outcome.epochs;
                 }
@@ -173,18 +191,22 @@ impl Log {
 
     /// From where to where the log reaches now.
     pub(super) const fn point(&self) -> FlushPoint {
-        FlushPoint { end: self.end, start: self.start, no_producers: false }
+        FlushPoint { end: self.end, start: self.start, indexed: self.indexed, no_producers: false }
     }
 
     pub(super) fn first_base(&self) -> i64 {
         self.closed.first_key_value().map_or(self.active.base, |(base, _)| *base)
     }
 
-    fn mark_sealed(&mut self, bases: &[i64]) {
-        for base in bases {
+    fn mark_indexed(&mut self, taken: &InFlight) {
+        for base in &taken.sealed {
             if let Some(Some(segment)) = self.closed.get_mut(base) {
                 segment.mark_written();
             }
+        }
+        if let Some(indexed) = taken.indexed.filter(|indexed| indexed.base == self.active.base) {
+            self.indexed = indexed;
+            self.active.mark_written_to(indexed);
         }
     }
 

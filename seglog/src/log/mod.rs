@@ -27,7 +27,7 @@ pub use read::ReadSlice;
 pub use retention::{DeleteJob, RemoveJob};
 pub use search::{RecordCodec, TimeHit};
 
-use crate::dir::{LogDir, PartitionKey};
+use crate::dir::{Indexed, LogDir, PartitionKey};
 use crate::epochs::{EpochCache, EpochEnd};
 use crate::names::PartitionName;
 use crate::producer::ProducerStates;
@@ -48,6 +48,8 @@ pub struct Log {
     path: Arc<str>,
     key: PartitionKey,
     config: LogConfig,
+    /// The latest time that the log was told.
+    now: Now,
     /// All segments but the last, by base offset; opened on first use.
     closed: BTreeMap<i64, Option<Box<Segment>>>,
     active: Segment,
@@ -55,6 +57,8 @@ pub struct Log {
     start: EndOffset,
     end: EndOffset,
     flushed: EndOffset,
+    /// What of the active segment's index is durable.
+    indexed: Indexed,
     epochs: EpochCache,
     producers: ProducerStates,
     /// Offsets of the producer snapshots that are there.
@@ -165,14 +169,12 @@ impl Log {
     /// [`ReadError`].
     pub fn end_of_epoch(&mut self, epoch: LeaderEpoch) -> Result<Option<EpochEnd>, ReadError> {
         let answer = self.epochs.end_of(epoch, self.end);
-        if let Some(found) = answer
-            && !self.boundary_is_true(found)?
-        {
-            hit!(epochs_rebuilt);
-            self.rebuild_epochs()?;
-            return Ok(self.epochs.end_of(epoch, self.end));
+        if self.epoch_end_is_true(epoch, answer)? {
+            return Ok(answer);
         }
-        Ok(answer)
+        hit!(epochs_rebuilt);
+        self.rebuild_epochs()?;
+        Ok(self.epochs.end_of(epoch, self.end))
     }
 
     /// Forgets producers that were not heard of for long.
@@ -253,20 +255,22 @@ impl Log {
         Ok(())
     }
 
-    /// Calls `visit` for every batch that ends after `from`, in order.
+    /// Calls `visit` for every batch that ends after `from` and begins before `until`, in order. In segments before the start, which
+    /// nobody can read any more, damage ends the segment and nothing else.
     fn for_each_batch(
         &mut self,
-        from: i64,
+        range: std::ops::Range<i64>,
         mut visit: impl FnMut(&mut Self, &Segment, &Placed) -> Result<(), ScanError>,
     ) -> Result<(), ReadError> {
-        let mut base = Some(self.floor_base(from));
-        while let Some(current) = base {
-            let failed = |error| ReadError::scan(current, error);
-            let first = self.ask(current, |segment| segment.find_placed(from)).map_err(failed)?;
-            if let Some(first) = first {
-                self.visit_segment(current, &first, &mut visit).map_err(failed)?;
-            }
+        let mut base = Some(self.floor_base(range.start));
+        while let Some(current) = base.filter(|base| *base < range.end) {
             base = self.next_base(current);
+            match self.visit_segment(current, &range, &mut visit) {
+                Err(ScanError::Damaged(_)) if base.is_some_and(|next| next <= self.start.0) => {
+                    hit!(damage_before_start);
+                }
+                result => result.map_err(|error| ReadError::scan(current, error))?,
+            }
         }
         Ok(())
     }
@@ -274,13 +278,15 @@ impl Log {
     fn visit_segment(
         &mut self,
         base: i64,
-        first: &Placed,
+        range: &std::ops::Range<i64>,
         visit: &mut impl FnMut(&mut Self, &Segment, &Placed) -> Result<(), ScanError>,
     ) -> Result<(), ScanError> {
-        let segment = self.segment(base)?;
-        let view = Segment::view(segment);
+        let Some(first) = self.ask(base, |segment| segment.find_placed(range.start))? else {
+            return Ok(());
+        };
+        let view = self.segment(base)?.view();
         let mut hop = crate::scan::Hop::new(&*view.file, first.position, view.size, base);
-        while let Some(placed) = hop.next()? {
+        while let Some(placed) = hop.next()?.filter(|placed| placed.header.base_offset < range.end) {
             visit(self, &view, &placed)?;
         }
         Ok(())
@@ -297,7 +303,7 @@ impl Log {
 
     fn rebuild_epochs(&mut self) -> Result<(), ReadError> {
         self.epochs.clear();
-        self.for_each_batch(i64::MIN, |log, _, placed| {
+        self.for_each_batch(i64::MIN..i64::MAX, |log, _, placed| {
             let epoch = LeaderEpoch(placed.header.partition_leader_epoch);
             log.epochs.assign(epoch, EndOffset(placed.header.base_offset));
             Ok(())
@@ -306,11 +312,22 @@ impl Log {
         Ok(())
     }
 
-    /// The batches on both sides of an epoch's end are of the epochs that the answer implies.
-    fn boundary_is_true(&mut self, answer: EpochEnd) -> Result<bool, ReadError> {
-        let before = if answer.end > self.start { self.epoch_at(answer.end.0 - 1)? } else { None };
-        let after = if answer.end < self.end { self.epoch_at(answer.end.0)? } else { None };
-        Ok(before.is_none_or(|epoch| epoch <= answer.epoch) && after.is_none_or(|epoch| epoch > answer.epoch))
+    /// The batches on both sides of an epoch's end are of epochs that the answer allows.
+    fn epoch_end_is_true(&mut self, asked: LeaderEpoch, answer: Option<EpochEnd>) -> Result<bool, ReadError> {
+        let end = answer.map_or(self.end, |answer| answer.end);
+        let before = if end > self.start { self.epoch_at(end.0 - 1)? } else { None };
+        let Some(answer) = answer else {
+            return Ok(asked == LeaderEpoch::UNKNOWN || before.is_none_or(|before| before < asked));
+        };
+        let after = if end < self.end { self.epoch_at(end.0)? } else { None };
+        let entry = self.epochs.starts().iter().find(|entry| entry.epoch == answer.epoch);
+        // An epoch in which nothing was written has no batch to speak for it.
+        let before_is_true = match entry {
+            Some(entry) if entry.start < end => before.is_none_or(|before| before == answer.epoch),
+            Some(_) => true,
+            None => before.is_none(),
+        };
+        Ok(before_is_true && after.is_none_or(|after| after > asked))
     }
 
     /// The epoch of the first batch that ends at or after `offset`.

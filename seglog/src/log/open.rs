@@ -8,20 +8,24 @@
 use super::checkpoint::CheckpointState;
 use super::flush::FlushState;
 use super::{Log, LogConfig, LogDamage, OpenLogError, ReadError};
-use crate::dir::{FlushPoint, LogDir, PartitionKey};
+use crate::dir::{FlushPoint, Indexed, LogDir, PartitionKey};
 use crate::disk::{Disk, DiskErrorKind, OpenMode};
 use crate::durable::{read_small, remove_if_there, sync_parent, write_small};
 use crate::epochs::EpochCache;
-use crate::index::{Entry, SegmentIndex, relative};
+use crate::index::{Entry, SegmentIndex};
 use crate::names::{FileKind, LEADER_EPOCHS, PARTITION_METADATA, PartitionName, Stage, parse_segment_file};
 use crate::producer::{self, ProducerStates};
-use crate::scan::{Damage, Order, ScanError, Sweep};
+use crate::scan::{Damage, Hop, Order, ScanError, Sweep, read_marker};
 use crate::segment::{Index, Segment, path, read_index};
 use crate::text;
-use base::{EndOffset, LeaderEpoch, Now, TopicId, hit, planted};
+use base::{EndOffset, LeaderEpoch, Now, Timestamp, TopicId, hit, planted};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use wire::record::BatchError;
+
+/// How far back a snapshot's producer windows are looked for.
+const WINDOW_STRETCH: u64 = 256 << 10;
 
 /// What opening a log found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,13 +122,13 @@ impl Log {
         let point = listing.flush_point(dir, key, name);
         listing.remove_leftovers(&**dir.disk())?;
         let start = point.unwrap_or_default().start;
-        listing.drop_before(&**dir.disk(), &path, start)?;
         let recovery = Recovery::new(dir, &path, &config, point).run(&listing)?;
         let (report, epochs) = (recovery.report, recovery.epochs.clone());
         let name = name.clone();
         let mut log = recovery.into_log(Seat { dir: Arc::clone(dir), name, key, start, now })?;
         log.load_epochs(&epochs)?;
         log.load_producers(listing.snapshots, point, now)?;
+        log.finish_deletion()?;
         Ok((log, report))
     }
 
@@ -176,44 +180,86 @@ impl Log {
             sync_parent(&**self.dir.disk(), &format!("{}/", self.path))?;
         }
         self.snapshots = snapshots;
-        let from = self.load_snapshot()?.or_else(|| {
+        let from = self.load_snapshot(i64::MAX)?.or_else(|| {
             point.filter(|point| point.no_producers && point.end <= self.end).map(|point| point.end.0)
         });
         if planted!(C11) {
             self.producers = ProducerStates::default();
             return Ok(());
         }
-        self.replay_producers(from.unwrap_or(i64::MIN), now).map_err(read_error)?;
+        self.replay_producers(from.unwrap_or(i64::MIN)..i64::MAX, now).map_err(read_error)?;
         self.expire_producers(now);
+        if from != Some(self.end.0) {
+            self.checkpoint.note_snapshot(self.end.0, &self.producers);
+        }
         Ok(())
     }
 
-    /// Applies what batches from `from` on say of their producers.
-    pub(super) fn replay_producers(&mut self, from: i64, now: Now) -> Result<(), ReadError> {
-        if from >= self.end.0 {
+    /// Removes segments before the start, whose deletion was interrupted. Only now: their batches may have been
+    /// needed to know the producers.
+    fn finish_deletion(&mut self) -> Result<(), OpenLogError> {
+        match self.delete_before(self.start.0) {
+            Some(job) => Ok(job.run()?.run()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies what batches of `range` say of their producers.
+    pub(super) fn replay_producers(&mut self, range: Range<i64>, now: Now) -> Result<(), ReadError> {
+        if range.start >= self.end.0 {
             return Ok(());
         }
-        self.for_each_batch(from, |log, segment, placed| {
+        let from = range.start;
+        self.for_each_batch(range, |log, segment, placed| {
             if placed.header.base_offset < from {
                 return Ok(());
+            }
+            if placed.position == 0 && segment.base > from && !log.snapshots.contains(&segment.base) {
+                // As if the log had just rolled: what is deleted or cut later may need it.
+                log.checkpoint.note_snapshot(segment.base, &log.producers);
             }
             log.note_producer(segment, placed, now)
         })
     }
 
-    /// Loads the newest sound snapshot, removing others on the way; returns its offset.
-    pub(super) fn load_snapshot(&mut self) -> Result<Option<i64>, OpenLogError> {
-        while let Some(offset) = self.snapshots.last().copied() {
+    /// Loads the newest sound snapshot at or before `until`, removing others on the way; returns its offset.
+    pub(super) fn load_snapshot(&mut self, until: i64) -> Result<Option<i64>, OpenLogError> {
+        while let Some(offset) = self.snapshots.range(..=until).next_back().copied() {
             let path = path(&self.path, offset, FileKind::Snapshot, Stage::Live);
             let bytes = read_small(&**self.dir.disk(), &path)?;
             if let Some(states) = bytes.as_deref().and_then(producer::decode) {
                 self.producers = states;
+                self.refill_windows(offset);
                 return Ok(Some(offset));
             }
             hit!(snapshot_dropped);
             self.remove_snapshot(offset)?;
         }
         Ok(None)
+    }
+
+    /// A snapshot keeps one batch per producer; up to five are wanted, so that a client that had them in flight
+    /// gets its answers after a restart too. Looks at a bounded stretch of the log and is no loss if it fails.
+    fn refill_windows(&mut self, snapshot: i64) {
+        if self.producers.is_empty() || snapshot <= self.first_base() || planted!(C11) {
+            return;
+        }
+        let base = self.floor_base(snapshot - 1);
+        let from = self.ask(base, |segment| {
+            let end = segment.find(snapshot)?.map_or(segment.size, |spot| spot.position);
+            let start = segment.floor_position(end.saturating_sub(WINDOW_STRETCH))?.unwrap_or(0);
+            let first = Hop::new(&*segment.file, start, segment.size, base).next()?;
+            Ok(first.map_or(snapshot, |placed| placed.header.base_offset))
+        });
+        let Ok(from) = from else { return };
+        let mut seen = ProducerStates::default();
+        let _ = self.for_each_batch(from..snapshot, |_, segment, placed| {
+            if placed.header.has_producer() {
+                seen.apply(&placed.header, read_marker(&*segment.file, placed)?, Timestamp::NONE);
+            }
+            Ok(())
+        });
+        self.producers.refill(&seen);
     }
 
     pub(super) fn remove_snapshot(&mut self, offset: i64) -> Result<(), OpenLogError> {
@@ -264,18 +310,6 @@ impl Listing {
         }
         Ok(())
     }
-
-    /// Removes segments that end at or before the start: their deletion was interrupted.
-    fn drop_before(&mut self, disk: &dyn Disk, dir: &str, start: EndOffset) -> Result<(), OpenLogError> {
-        while let (Some(first), Some(second)) = (self.bases.first(), self.bases.iter().nth(1)) {
-            if *second > start.0 {
-                break;
-            }
-            remove_segment(disk, dir, *first)?;
-            self.bases.pop_first();
-        }
-        Ok(())
-    }
 }
 
 impl<'d> Recovery<'d> {
@@ -295,9 +329,15 @@ impl<'d> Recovery<'d> {
     }
 
     fn run(mut self, listing: &Listing) -> Result<Self, OpenLogError> {
-        let known = self.point.unwrap_or_default();
+        let mut known = self.point.unwrap_or_default();
+        if known.end <= known.start {
+            // Nothing that counts is said to be durable; an interrupted new beginning looks like this.
+            known.end = EndOffset::ZERO;
+        }
         self.check_head(listing, known)?;
-        let floor = listing.bases.range(..=known.end.0).next_back().or_else(|| listing.bases.first());
+        // What lies before the start is deleted, perhaps not all of it yet: there may be holes.
+        let floor = listing.bases.range(..=known.end.max(known.start).0).next_back();
+        let floor = floor.or_else(|| listing.bases.first());
         let Some(floor) = floor.copied() else { return self.start_empty(known.start.0) };
         self.closed = listing.bases.range(..floor).map(|base| (*base, None)).collect();
         self.end = floor;
@@ -360,7 +400,8 @@ impl<'d> Recovery<'d> {
         let mut position = 0;
         self.end = base;
         if flushed > base {
-            let index = self.read_indexes(base, flushed)?;
+            let index = self.read_indexes(base)?;
+            segment.written = (index.offsets.len(), index.times.len());
             match segment.resume(index, self.config.index_interval_bytes, Some(flushed)) {
                 Ok(walked) => (position, self.end) = walked,
                 Err(ScanError::Damaged(damage)) if planted!(B9) => return self.cut(segment, damage),
@@ -371,17 +412,26 @@ impl<'d> Recovery<'d> {
                 return Err(OpenLogError::Damaged(LogDamage::Short { end, flushed }));
             }
         }
+        segment.trim_index_files(&**self.dir.disk(), self.path)?;
         self.sweep(segment, position)
     }
 
-    /// The index entries below the flush point; later ones may be of batches that are gone.
-    fn read_indexes(&self, base: i64, flushed: i64) -> Result<SegmentIndex, OpenLogError> {
+    /// The index entries of which it is said that they are complete; none if they are not all there.
+    fn read_indexes(&self, base: i64) -> Result<SegmentIndex, OpenLogError> {
+        let indexed = self.point.unwrap_or_default().indexed;
+        if indexed.base != base || indexed.offsets == 0 {
+            return Ok(SegmentIndex::default());
+        }
         let disk = self.dir.disk();
-        let offsets = read_entries_of(&**disk, self.path, base, FileKind::OffsetIndex)?;
-        let times = read_entries_of(&**disk, self.path, base, FileKind::TimeIndex)?;
-        let mut index = SegmentIndex::new(offsets, times);
-        index.truncate_offset(relative(base, flushed).unwrap_or(u32::MAX));
-        Ok(index)
+        let mut offsets = read_entries_of(&**disk, self.path, base, FileKind::OffsetIndex)?;
+        let mut times = read_entries_of(&**disk, self.path, base, FileKind::TimeIndex)?;
+        if offsets.len() < indexed.offsets as usize || times.len() < indexed.times as usize {
+            hit!(index_dropped);
+            return Ok(SegmentIndex::default());
+        }
+        offsets.truncate(indexed.offsets as usize);
+        times.truncate(indexed.times as usize);
+        Ok(SegmentIndex::new(offsets, times))
     }
 
     /// Checks a segment's batches from `position` on, and cuts it at the first bad one.
@@ -462,6 +512,7 @@ impl<'d> Recovery<'d> {
             flush: FlushState::new(generation, unsealed),
             checkpoint: CheckpointState::new(now, self.end, active.size),
             path: self.path.into(),
+            now,
             dir,
             name,
             key,
@@ -471,11 +522,22 @@ impl<'d> Recovery<'d> {
             start: start.max(EndOffset(first)),
             end,
             flushed: end,
+            indexed: Indexed::default(),
             epochs: EpochCache::default(),
             producers: ProducerStates::default(),
             snapshots: BTreeSet::new(),
         })
     }
+}
+
+/// Offsets of the snapshots in a partition directory.
+pub(super) fn list_snapshots(disk: &dyn Disk, dir: &str) -> Result<BTreeSet<i64>, OpenLogError> {
+    let names = disk.list(dir)?.into_iter();
+    let snapshots = names.filter_map(|entry| match parse_segment_file(&entry.name) {
+        Some((offset, FileKind::Snapshot, Stage::Live)) => Some(offset),
+        Some(_) | None => None,
+    });
+    Ok(snapshots.collect())
 }
 
 /// Removes all files of a segment, the log first: without it the others mean nothing.

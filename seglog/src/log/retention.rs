@@ -2,6 +2,7 @@
 //!
 //! One predicate decides for all tiers (rule F7). The log's new start is durable before a file goes (B15).
 
+use super::checkpoint::{Lease, Snapshot};
 use super::open::remove_segment;
 use super::{AppendError, Log, ReadError};
 use crate::dir::{LogDir, PartitionKey};
@@ -24,7 +25,10 @@ pub struct DeleteJob {
     key: PartitionKey,
     start: EndOffset,
     bases: Vec<i64>,
-    snapshots: Vec<i64>,
+    /// Producer state that is nowhere but in the data that goes.
+    snapshot: Option<Snapshot>,
+    lease: Lease,
+    obsolete: Vec<i64>,
 }
 
 /// Removes renamed files, after `file.delete.delay.ms` or at once: open handles go on reading.
@@ -133,20 +137,22 @@ impl Log {
         Ok(job)
     }
 
-    fn delete_before(&mut self, start: i64) -> Option<DeleteJob> {
+    pub(super) fn delete_before(&mut self, start: i64) -> Option<DeleteJob> {
         let start = EndOffset(start).max(self.start);
-        let mut bases = Vec::new();
-        while let Some(first) = self.closed.first_key_value().map(|(base, _)| *base) {
-            if self.next_base(first).is_none_or(|next| next > start.0) {
-                break;
-            }
-            self.closed.remove(&first);
-            bases.push(first);
-        }
+        let bases: Vec<i64> = self
+            .closed
+            .keys()
+            .copied()
+            .take_while(|base| self.next_base(*base).is_some_and(|next| next <= start.0))
+            .collect();
         if bases.is_empty() && start == self.start {
             return None;
         }
         hit!(log_start_moved);
+        let first = bases.last().and_then(|base| self.next_base(*base));
+        let snapshot = first.and_then(|first| self.snapshot_for(first));
+        self.snapshots.extend(snapshot.iter().map(|snapshot| snapshot.offset));
+        self.closed.retain(|base, _| !bases.contains(base));
         self.set_bounds(start, self.end);
         self.epochs.truncate_start(start);
         self.flush.note_deleted(self.first_base());
@@ -155,26 +161,41 @@ impl Log {
             path: Arc::clone(&self.path),
             key: self.key,
             start,
-            snapshots: self.take_snapshots_before(self.first_base()),
+            snapshot,
+            lease: self.checkpoint.lease(),
+            obsolete: self.take_snapshots_before(self.first_base()),
             bases,
         })
     }
 
-    /// Snapshots that belong to deleted segments. The newest stays in any case: producers outlive their data
-    /// (rule C11).
-    fn take_snapshots_before(&mut self, base: i64) -> Vec<i64> {
-        let newest = self.snapshots.last().copied().unwrap_or(i64::MIN);
-        let gone: Vec<i64> = self.snapshots.range(..base.min(newest)).copied().collect();
-        self.snapshots = self.snapshots.split_off(&base.min(newest));
+    /// What has to be written so that producers outlive their data (rule C11): the state at `first`, before
+    /// which everything goes. If nobody has it, it is read from the data one last time.
+    fn snapshot_for(&mut self, first: i64) -> Option<Snapshot> {
+        if self.snapshots.contains(&first) || self.producers.is_empty() {
+            return None;
+        }
+        if let Some(pending) = self.checkpoint.pending_at(first) {
+            return Some(pending);
+        }
+        let live = std::mem::take(&mut self.producers);
+        let from = self.load_snapshot(first).ok().flatten().unwrap_or(i64::MIN);
+        let replayed = self.replay_producers(from..first, self.now);
+        let then = std::mem::replace(&mut self.producers, live);
+        replayed.is_ok().then(|| Snapshot::take(first, &then))
+    }
+
+    /// Snapshots that belong to deleted segments, but for the newest that a crash would leave.
+    fn take_snapshots_before(&mut self, first: i64) -> Vec<i64> {
+        let safe = self.newest_safe_snapshot().unwrap_or(i64::MIN);
+        let gone: Vec<i64> = self.snapshots.range(..first.min(safe)).copied().collect();
+        self.snapshots = self.snapshots.split_off(&first.min(safe));
         gone
     }
 
     fn candidate(&mut self, base: i64) -> Result<Candidate, ScanError> {
         let is_active = base == self.active.base;
         let end = self.next_base(base).unwrap_or(self.end.0);
-        if !is_active && !self.segment(base)?.latest_is_true()? {
-            self.rebuild_index(base)?;
-        }
+        // What the index says of time was compared with the log when the segment was opened (rule B7).
         let segment: &Segment = self.segment(base)?;
         let youngest = believable(segment.latest.timestamp, segment.file.modified()?);
         Ok(Candidate { end, bytes: segment.size, youngest, is_active })
@@ -196,10 +217,17 @@ impl DeleteJob {
         if planted!(B15) {
             self.rename_files()?;
         }
+        if let Some(snapshot) = &self.snapshot {
+            match self.lease.hold(|| snapshot.write(&**self.dir.disk(), &self.path)) {
+                // On a full disk, making room comes first.
+                Err(error) if error.kind == DiskErrorKind::NoSpace => hit!(snapshot_without_space),
+                other => _ = other?,
+            }
+        }
         self.dir.set_start(self.key, self.start)?;
         let mut paths = self.rename_files()?;
         let snapshot = |offset: &i64| path(&self.path, *offset, FileKind::Snapshot, Stage::Live);
-        paths.extend(self.snapshots.iter().map(snapshot));
+        paths.extend(self.obsolete.iter().map(snapshot));
         Ok(RemoveJob { dir: self.dir, paths })
     }
 

@@ -3,9 +3,10 @@
 //! Every durable claim about the log is lowered before a byte goes (rule B8), and the log is durable again
 //! before it goes on.
 
+use super::open::{list_snapshots, read_error};
 use super::retention::remove_segments;
 use super::{Log, OpenLogError};
-use crate::dir::FlushPoint;
+use crate::dir::{FlushPoint, Indexed};
 use crate::disk::{DiskError, OpenMode};
 use crate::durable::{sync_parent, write_small};
 use crate::index::SegmentIndex;
@@ -25,8 +26,10 @@ impl Log {
         if offset >= self.end {
             return Ok(self.end);
         }
-        if offset <= self.start {
-            return self.start_over_at(offset, now);
+        hit!(log_truncated);
+        if offset.0 <= self.first_base() {
+            self.keep_snapshots(offset)?;
+            return self.empty_at(offset, now);
         }
         let base = self.floor_base(offset.0);
         let spot = self
@@ -34,27 +37,45 @@ impl Log {
             .map_err(|error| OpenLogError::scan(base, error))?;
         let end = spot.map_or(offset, |spot| EndOffset(spot.base_offset).min(offset));
         let position = spot.map(|spot| spot.position);
-        hit!(log_truncated);
-        self.checkpoint.invalidate();
-        let point = FlushPoint { end: end.min(self.flushed), ..self.point() };
+        self.keep_snapshots(end)?;
+        self.indexed = Indexed::default();
+        // The start moves back with the end, as in Kafka: nothing can be read in between.
+        let start = self.start.min(end);
+        let point = FlushPoint { end: end.min(self.flushed), start, ..self.point() };
         let lowered = self.dir.points().lower(self.key, point);
         let generation = self.dir.fence_on_error(lowered)?;
         self.drop_segments_after(base)?;
         self.reopen_active(base, position).map_err(|error| OpenLogError::scan(base, error))?;
         self.epochs.truncate_end(end);
-        self.set_bounds(self.start.min(end), end);
+        self.set_bounds(start, end);
         self.finish_cut(generation, now)?;
         Ok(end)
     }
 
-    /// Drops everything and goes on at `offset`. Waits for the device.
+    /// Drops everything, what is known of producers too, and goes on at `offset`. Waits for the device.
     ///
     /// # Errors
     /// As [`Log::truncate_to`].
     pub fn start_over_at(&mut self, offset: EndOffset, now: Now) -> Result<EndOffset, OpenLogError> {
         hit!(log_started_over);
-        self.checkpoint.invalidate();
-        let point = FlushPoint { end: offset, start: offset, no_producers: true };
+        self.checkpoint.invalidate(EndOffset(-1));
+        for snapshot in list_snapshots(&**self.dir.disk(), &self.path)? {
+            self.remove_snapshot(snapshot)?;
+        }
+        self.empty_at(offset, now)
+    }
+
+    /// Writes what is pending of the producers before `end`, and lets nobody else write a snapshot.
+    fn keep_snapshots(&mut self, end: EndOffset) -> Result<(), OpenLogError> {
+        for snapshot in self.checkpoint.invalidate(end) {
+            snapshot.write(&**self.dir.disk(), &self.path)?;
+            self.snapshots.insert(snapshot.offset);
+        }
+        Ok(())
+    }
+
+    fn empty_at(&mut self, offset: EndOffset, now: Now) -> Result<EndOffset, OpenLogError> {
+        let point = FlushPoint { end: offset, start: offset, ..FlushPoint::default() };
         let lowered = self.dir.points().lower(self.key, point);
         let generation = self.dir.fence_on_error(lowered)?;
         let mut bases = self.closed_bases();
@@ -64,12 +85,9 @@ impl Log {
         self.dir.fence_on_error(removed)?;
         let created = Segment::create(&**self.dir.disk(), &self.path, offset.0);
         self.active = self.dir.fence_on_error(created)?;
-        for snapshot in std::mem::take(&mut self.snapshots) {
-            self.remove_snapshot(snapshot)?;
-        }
         self.epochs.clear();
-        self.flushed = offset;
         (self.start, self.end) = (offset, offset);
+        (self.flushed, self.indexed) = (offset, Indexed::default());
         self.finish_cut(generation, now)?;
         Ok(offset)
     }
@@ -97,12 +115,13 @@ impl Log {
             self.active = Segment::with_index(base, file, size, index);
         }
         let size = position.unwrap_or(self.active.size);
-        self.active.cut(size, interval)
+        self.active.cut(size, interval)?;
+        Ok(self.active.trim_index_files(&**self.dir.disk(), &self.path)?)
     }
 
     /// Makes the cut durable and brings what is derived in line with it.
     fn finish_cut(&mut self, generation: u64, now: Now) -> Result<(), OpenLogError> {
-        for snapshot in self.snapshots.split_off(&(self.end.0 + 1)) {
+        for snapshot in list_snapshots(&**self.dir.disk(), &self.path)?.split_off(&(self.end.0 + 1)) {
             self.remove_snapshot(snapshot)?;
         }
         let synced = self.sync_cut();
@@ -114,8 +133,8 @@ impl Log {
             return Ok(());
         }
         self.producers.clear();
-        let from = self.load_snapshot()?;
-        self.replay_producers(from.unwrap_or(i64::MIN), now).map_err(super::open::read_error)?;
+        let from = self.load_snapshot(i64::MAX)?;
+        self.replay_producers(from.unwrap_or(i64::MIN)..i64::MAX, now).map_err(read_error)?;
         Ok(())
     }
 

@@ -253,6 +253,21 @@ impl ProducerStates {
         self.keep_bounded();
     }
 
+    /// Fills windows of which a snapshot kept only the last batch, from states that saw the batches before it.
+    pub(crate) fn refill(&mut self, seen: &Self) {
+        for (id, state) in &mut self.producers {
+            let Some(before) = seen.producers.get(id).filter(|before| before.epoch == state.epoch) else {
+                continue;
+            };
+            let same = |a: &ProducerBatch, b: &ProducerBatch| {
+                (a.last_sequence, a.last_offset) == (b.last_sequence, b.last_offset)
+            };
+            if state.count == 1 && before.batches().last().is_some_and(|last| same(last, &state.batches[0])) {
+                (state.batches, state.count) = (before.batches, before.count);
+            }
+        }
+    }
+
     /// Forgets producers that were not heard of for `expiration` and have no open transaction.
     pub fn expire(&mut self, now: Timestamp, expiration: Span) {
         self.producers

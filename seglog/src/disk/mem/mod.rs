@@ -13,6 +13,7 @@ use super::{DirEntry, Disk, DiskError, DiskErrorKind, DiskFile, OpenMode, Operat
 use base::{Rng, Span, Timestamp};
 use node::NodeId;
 use state::State;
+use std::fmt;
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,7 @@ pub enum Fault {
 }
 
 /// The simulated disk. Clones share it, as processes share a device.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct MemDisk {
     state: Arc<Mutex<State>>,
 }
@@ -112,6 +113,12 @@ impl MemDisk {
 
     fn handle(&self, node: NodeId, path: &str, holds_lock: bool) -> Arc<dyn DiskFile> {
         Arc::new(MemFile { disk: self.clone(), node, path: path.into(), holds_lock })
+    }
+}
+
+impl fmt::Debug for MemDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemDisk").field("operations", &self.operations()).finish_non_exhaustive()
     }
 }
 

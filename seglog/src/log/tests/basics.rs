@@ -354,6 +354,11 @@ fn a_directory_of_another_topic_is_not_taken() {
     assert_eq!(dir.deleted_partitions().unwrap().len(), 1);
     job.run().unwrap();
     assert!(dir.deleted_partitions().unwrap().is_empty());
+    Log::create(&dir, &name(), TOPIC, small(), at(0)).unwrap();
+    crate::remove_partition(&dir, &name(), TopicId(Uuid([6; 16]))).unwrap();
+    assert_eq!(dir.partitions().unwrap(), [name()], "of another topic");
+    crate::remove_partition(&dir, &name(), TOPIC).unwrap();
+    assert!(dir.partitions().unwrap().is_empty() && dir.deleted_partitions().unwrap().is_empty());
 }
 
 #[test]

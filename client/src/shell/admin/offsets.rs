@@ -1,0 +1,167 @@
+//! Offsets of logs: looking them up, deleting records before them.
+
+use super::{Admin, AdminError};
+use crate::core::Target;
+use crate::core::error::code_of;
+use base::{EndOffset, Timestamp};
+use std::collections::BTreeMap;
+use wire::ErrorCode;
+use wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use wire::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsTopic,
+};
+
+/// Which offset of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// Of the first record there is.
+    Earliest,
+    /// Of the next record to come.
+    Latest,
+    /// Of the first record with this or a later timestamp.
+    At(Timestamp),
+    /// Of the record with the latest timestamp (KIP-734).
+    MaxTimestamp,
+}
+
+impl OffsetSpec {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::Latest => -1,
+            Self::Earliest => -2,
+            Self::MaxTimestamp => -3,
+            Self::At(timestamp) => timestamp.0,
+        }
+    }
+}
+
+/// An offset that was looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetAt {
+    /// The partition.
+    pub partition: i32,
+    /// The offset; `None` if no record is that late.
+    pub offset: Option<EndOffset>,
+    /// The timestamp of the record there, for lookups by time.
+    pub timestamp: Timestamp,
+}
+
+impl Admin {
+    /// Looks up one offset in each of some partitions of a topic, or in all; in order of partition.
+    ///
+    /// # Errors
+    /// The first partition that has none to give.
+    pub async fn list_offsets(
+        &self,
+        topic: &str,
+        partitions: Option<&[i32]>,
+        spec: OffsetSpec,
+    ) -> Result<Vec<OffsetAt>, AdminError> {
+        let mut found = Vec::new();
+        for (leader, partitions) in self.leaders(topic, partitions).await? {
+            let ask = |index: &i32| ListOffsetsPartition {
+                partition_index: *index,
+                timestamp: spec.code(),
+                ..ListOffsetsPartition::default()
+            };
+            let request = ListOffsetsRequest {
+                replica_id: -1,
+                topics: vec![ListOffsetsTopic {
+                    name: topic.into(),
+                    partitions: partitions.iter().map(ask).collect(),
+                    ..ListOffsetsTopic::default()
+                }],
+                timeout_ms: self.timeout_ms(),
+                ..ListOffsetsRequest::default()
+            };
+            let least = if spec == OffsetSpec::MaxTimestamp { 7 } else { 1 };
+            let verdict = |response: &wire::list_offsets::ListOffsetsResponse| {
+                let answers = response.topics.iter().flat_map(|topic| &topic.partitions);
+                answers
+                    .map(|p| code_of(p.error_code))
+                    .find(|code| code.is_retriable())
+                    .unwrap_or(ErrorCode::None)
+            };
+            let response = self.call_until(Target::Broker(leader), least..=11, request, verdict).await?;
+            for answer in response.topics.iter().flat_map(|topic| &topic.partitions) {
+                AdminError::check(answer.error_code, &format!("{topic}-{}", answer.partition_index), None)?;
+                found.push(offset_at(answer));
+            }
+        }
+        found.sort_by_key(|offset| offset.partition);
+        Ok(found)
+    }
+
+    /// Deletes the records of a partition before `offset`; returns the new start of the log.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` …
+    pub async fn delete_records(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: EndOffset,
+    ) -> Result<EndOffset, AdminError> {
+        let leaders = self.leaders(topic, Some(&[partition])).await?;
+        let subject = format!("{topic}-{partition}");
+        let leader = *leaders.keys().next().ok_or_else(|| AdminError::silent(&subject))?;
+        let request = DeleteRecordsRequest {
+            topics: vec![DeleteRecordsTopic {
+                name: topic.into(),
+                partitions: vec![DeleteRecordsPartition {
+                    partition_index: partition,
+                    offset: offset.0,
+                    ..DeleteRecordsPartition::default()
+                }],
+                ..DeleteRecordsTopic::default()
+            }],
+            timeout_ms: self.timeout_ms(),
+            ..DeleteRecordsRequest::default()
+        };
+        let response = self.call(Target::Broker(leader), 0..=2, request).await?;
+        let result = response.topics.iter().flat_map(|topic| &topic.partitions).next();
+        let result = result.ok_or_else(|| AdminError::silent(&subject))?;
+        AdminError::check(result.error_code, &subject, None)?;
+        Ok(EndOffset(result.low_watermark))
+    }
+
+    /// The leaders of some partitions of a topic, or of all, with the partitions of each.
+    async fn leaders(
+        &self,
+        topic: &str,
+        partitions: Option<&[i32]>,
+    ) -> Result<BTreeMap<i32, Vec<i32>>, AdminError> {
+        self.wait_for_metadata().await?;
+        let described = self.describe_topics(&[topic]).await?;
+        let known = described.first().map(|topic| topic.partitions.as_slice()).unwrap_or_default();
+        let all: Vec<i32> = known.iter().map(|p| p.index).collect();
+        let mut leaders: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        for index in partitions.unwrap_or(&all) {
+            let subject = format!("{topic}-{index}");
+            let found = known.iter().find(|p| p.index == *index);
+            let missing = ErrorCode::UnknownTopicOrPartition.code();
+            let Some(found) = found else {
+                return Err(AdminError::check(missing, &subject, None)
+                    .err()
+                    .unwrap_or_else(|| AdminError::silent(&subject)));
+            };
+            let leader = found.leader.ok_or(AdminError::Refused {
+                code: ErrorCode::LeaderNotAvailable,
+                subject,
+                message: None,
+            })?;
+            leaders.entry(leader).or_default().push(*index);
+        }
+        Ok(leaders)
+    }
+}
+
+fn offset_at(answer: &ListOffsetsPartitionResponse) -> OffsetAt {
+    OffsetAt {
+        partition: answer.partition_index,
+        offset: Some(EndOffset(answer.offset)).filter(|offset| offset.0 >= 0),
+        timestamp: Timestamp(answer.timestamp),
+    }
+}
