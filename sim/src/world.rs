@@ -1,6 +1,7 @@
 //! The world of one seed: a node, its clients, virtual time, faults, and a final reckoning.
 
 use crate::client::{Client, describe};
+use crate::group::Participant;
 use crate::history::{History, Partition};
 use crate::node::{SimNode, Started, arm};
 use crate::report::Report;
@@ -110,6 +111,8 @@ pub fn run(options: Options) -> Outcome {
     let mut report = world.report;
     report.marks = base::marks::take();
     report.acked = world.history.acked();
+    report.committed = world.history.promises.acked;
+    report.assigned = world.history.promises.assigned;
     Outcome { report, hash: world.trace.hash(), failure }
 }
 
@@ -160,6 +163,7 @@ impl World {
         for name in 1..=2 {
             self.add_client(Client::admin(name));
         }
+        self.add_participants();
         self.at(Span::ZERO, Event::Start);
         self.at(Span::from_millis(200), Event::Fault);
         while self.sent < self.options.operations {
@@ -167,6 +171,24 @@ impl World {
         }
         self.settle()?;
         self.reckon()
+    }
+
+    /// Groups whose members share partitions, and clients that commit on their own.
+    fn add_participants(&mut self) {
+        let mut name = 2;
+        for group in 0..self.rng.between(1, 2) {
+            for at in 0..self.rng.between(1, 4) {
+                name += 1;
+                let instance = self.rng.chance(1, 3).then(|| format!("instance-{at}"));
+                let member = Participant::member(&format!("group-{group}"), instance);
+                self.add_client(Client::participant(name, member));
+            }
+        }
+        for at in 0..2 {
+            name += 1;
+            let committer = Participant::committer(&format!("committer-{at}"));
+            self.add_client(Client::participant(name, committer));
+        }
     }
 
     fn add_client(&mut self, client: Client) {
@@ -460,7 +482,7 @@ impl World {
     fn disconnect(&mut self, name: u64) {
         self.connections.remove(&name);
         if let Some(client) = self.clients.get_mut(&name) {
-            client.disconnected();
+            client.disconnected(&mut self.history);
             let delay = self.some_micros(1_000, 20_000);
             self.at(delay, Event::Client(name));
         }
@@ -591,11 +613,18 @@ impl World {
             .filter_map(|client| client.found().map(|(partition, _, _)| partition.clone()))
             .collect();
         // Fresh readers from the beginning, so that nothing rests on what was read before the last crash.
+        for client in self.clients.values_mut() {
+            client.disconnected(&mut self.history);
+        }
         self.clients.clear();
         let mut name = 10_000;
         for partition in partitions {
             name += 1;
             self.add_client(Client::consumer(name, partition));
+        }
+        for group in self.history.promises.groups() {
+            name += 1;
+            self.add_client(Client::participant(name, Participant::auditor(&group)));
         }
         let until = self.now + Span::from_secs(60);
         while !self.clients.values().all(Client::has_caught_up) {
