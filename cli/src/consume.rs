@@ -6,8 +6,8 @@ use crate::output::{Json, Output, note};
 use base::{EndOffset, Timestamp};
 use clap::Args;
 use client::{
-    Admin, Assignor, Consumer, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupSettings, Isolation, OffsetReset, OffsetSpec,
-    Seek, TopicPartition,
+    Admin, Assignor, Consumer, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupSettings, Isolation,
+    OffsetReset, OffsetSpec, Seek, TopicPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _, Write};
@@ -106,7 +106,8 @@ impl Consume {
             let assignors = self.assignor.clone();
             GroupSettings { assignors, ..GroupSettings::new(id) }
         });
-        let offset_reset = if self.offset == Place::End { OffsetReset::Latest } else { OffsetReset::Earliest };
+        let offset_reset =
+            if self.offset == Place::End { OffsetReset::Latest } else { OffsetReset::Earliest };
         Ok(ConsumerSettings { cluster, isolation, offset_reset, group, ..fresh })
     }
 
@@ -327,7 +328,8 @@ fn tell(what: &str, partitions: &[TopicPartition]) -> Done {
 }
 
 fn assignor(name: &str) -> Result<Assignor, String> {
-    Assignor::from_name(name).ok_or_else(|| "expected range, roundrobin, sticky or cooperative-sticky".to_owned())
+    Assignor::from_name(name)
+        .ok_or_else(|| "expected range, roundrobin, sticky or cooperative-sticky".to_owned())
 }
 
 fn json(record: &ConsumerRecord) -> Json {
