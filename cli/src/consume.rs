@@ -6,12 +6,13 @@ use crate::output::{Json, Output, note};
 use base::{EndOffset, Timestamp};
 use clap::Args;
 use client::{
-    Admin, Consumer, ConsumerEvent, ConsumerRecord, ConsumerSettings, Isolation, OffsetReset, OffsetSpec,
-    Seek, TopicPartition,
+    Admin, Assignor, Consumer, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupSettings, Isolation,
+    OffsetReset, OffsetSpec, Seek, TopicPartition,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _, Write};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Print the records of topics.
 #[derive(Debug, Args)]
@@ -32,6 +33,13 @@ pub(crate) struct Consume {
     /// Exit at the end of what is there now: the same as --to end.
     #[arg(short, long, conflicts_with = "to")]
     exit: bool,
+    /// Read as a member of this group: from where it left off, sharing the partitions with its other members.
+    /// Then --offset says only where a group without committed offsets begins.
+    #[arg(short = 'G', long, value_name = "NAME", conflicts_with_all = ["partitions", "to"])]
+    group: Option<String>,
+    /// How a group's partitions are shared: range, roundrobin, sticky, cooperative-sticky.
+    #[arg(long, value_delimiter = ',', value_parser = assignor, default_value = "range,cooperative-sticky")]
+    assignor: Vec<Assignor>,
     /// Exit after this many records.
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
@@ -86,7 +94,7 @@ const POLL_MAX: usize = 1_000;
 
 impl Consume {
     pub(crate) fn run(self) -> Done {
-        block_on(self.consume())
+        if self.group.is_some() { block_on(self.share()) } else { block_on(self.consume()) }
     }
 
     fn settings(&self) -> Done<ConsumerSettings> {
@@ -94,7 +102,60 @@ impl Consume {
         let isolation =
             if self.read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
         let fresh = ConsumerSettings::new(cluster.bootstrap.clone());
-        Ok(ConsumerSettings { cluster, isolation, offset_reset: OffsetReset::Earliest, ..fresh })
+        let group = self.group.as_deref().map(|id| {
+            let assignors = self.assignor.clone();
+            GroupSettings { assignors, ..GroupSettings::new(id) }
+        });
+        let offset_reset =
+            if self.offset == Place::End { OffsetReset::Latest } else { OffsetReset::Earliest };
+        Ok(ConsumerSettings { cluster, isolation, offset_reset, group, ..fresh })
+    }
+
+    async fn share(&self) -> Done {
+        if !matches!(self.offset, Place::Beginning | Place::End) {
+            return Err(Failure::usage("with --group, --offset is beginning or end"));
+        }
+        // A group waits for topics that are not there yet; whoever types wants to know.
+        let names: Vec<_> = self.topics.iter().map(String::as_str).collect();
+        self.connect.admin()?.describe_topics(&names).await?;
+        let consumer = Consumer::new(self.settings()?);
+        let topics: Vec<_> = self.topics.iter().map(Into::into).collect();
+        consumer.subscribe(&topics);
+        let printed = self.print_shared(&consumer).await;
+        // What was printed is committed, whatever ended the printing.
+        let left = tokio::time::timeout(Duration::from_secs(10), consumer.leave()).await;
+        printed?;
+        left.map_err(|_| Failure::unhealthy("the group's coordinator does not answer"))
+    }
+
+    /// Prints as a member of a group; with --exit until all partitions that are ours are at their ends.
+    async fn print_shared(&self, consumer: &Consumer) -> Done {
+        let mut left = self.count.unwrap_or(u64::MAX);
+        let mut ended: BTreeSet<TopicPartition> = BTreeSet::new();
+        let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(POLL_MAX).min(POLL_MAX);
+            let polled = tokio::select! {
+                polled = consumer.poll(most) => polled,
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+            };
+            for record in &polled.records {
+                self.print(&mut out, record)?;
+            }
+            out.flush()?;
+            left -= polled.records.len() as u64;
+            for event in polled.events {
+                if let ConsumerEvent::End(partition) = &event {
+                    ended.insert(partition.clone());
+                }
+                heed(event)?;
+            }
+            let mine = consumer.assignment();
+            if self.exit && !mine.is_empty() && mine.iter().all(|partition| ended.contains(partition)) {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     async fn consume(self) -> Done {
@@ -234,6 +295,17 @@ fn is_wanted(record: &ConsumerRecord, stops: Option<&BTreeMap<TopicPartition, En
 fn heed(event: ConsumerEvent) -> Done {
     match event {
         ConsumerEvent::End(_) => Ok(()),
+        ConsumerEvent::Assigned(partitions) => tell("reading", &partitions),
+        ConsumerEvent::Revoked(partitions) => tell("giving up", &partitions),
+        ConsumerEvent::Lost(partitions) => tell("lost", &partitions),
+        ConsumerEvent::Refused(code) => {
+            Err(Failure::failed(format!("the group refuses us: {} ({})", code.message(), code.name())))
+        }
+        ConsumerEvent::Committed { outcome: Ok(()), .. } => Ok(()),
+        ConsumerEvent::Committed { outcome: Err(code), .. } => {
+            note(&format!("offsets were not committed: {}", code.name()));
+            Ok(())
+        }
         ConsumerEvent::Partition { partition, error } if error.is_retriable() => {
             if io::stderr().is_terminal() {
                 note(&format!("{partition}: {error}; trying again"));
@@ -244,6 +316,20 @@ fn heed(event: ConsumerEvent) -> Done {
             Err(Failure::failed(format!("{partition}: {error}")))
         }
     }
+}
+
+/// Tells people about a rebalance.
+fn tell(what: &str, partitions: &[TopicPartition]) -> Done {
+    if io::stderr().is_terminal() && !partitions.is_empty() {
+        let names: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+        note(&format!("{what} {}", names.join(" ")));
+    }
+    Ok(())
+}
+
+fn assignor(name: &str) -> Result<Assignor, String> {
+    Assignor::from_name(name)
+        .ok_or_else(|| "expected range, roundrobin, sticky or cooperative-sticky".to_owned())
 }
 
 fn json(record: &ConsumerRecord) -> Json {

@@ -10,6 +10,7 @@ mod consume;
 mod format;
 mod group;
 mod output;
+mod perf;
 mod produce;
 mod topic;
 
@@ -53,6 +54,9 @@ enum Command {
     /// Look at configuration and change it.
     #[command(subcommand)]
     Config(config::Config),
+    /// Measure a cluster under load.
+    #[command(subcommand)]
+    Perf(perf::Perf),
     /// Look at the cluster.
     #[command(subcommand)]
     Cluster(cluster::Cluster),
@@ -81,6 +85,7 @@ impl Cli {
             Command::Consume(consume) => consume.run(),
             Command::Group(group) => group.run(),
             Command::Config(config) => config.run(),
+            Command::Perf(perf) => perf.run(),
             Command::Cluster(cluster) => cluster.run(),
         }
     }

@@ -9,15 +9,23 @@ pub mod core;
 mod shell;
 
 pub use crate::core::consumer::{
-    ConsumeError, ConsumerEvent, ConsumerRecord, ConsumerSettings, Isolation, OffsetReset, Seek,
-    TopicPartition,
+    Assignor, ConsumeError, ConsumerEvent, ConsumerRecord, ConsumerSettings, GroupSettings, Isolation,
+    OffsetReset, Seek, TopicPartition,
 };
 pub use crate::core::partitioner::{PartitionChoice, Partitioner};
 pub use crate::core::producer::{
     Acks, Delivered, Header, ProduceError, ProducerRecord, ProducerSettings, SendError,
 };
 pub use crate::core::{Address, CallError, ClusterSettings};
-pub use codec::Codec;
+pub use codec::{Codec, CodecError};
 #[cfg(feature = "tokio")]
 pub use shell::*;
 pub use wire::{ErrorCode, Str};
+
+/// Compresses the records of a batch at Kafka's default level, for those who build batches themselves.
+///
+/// # Errors
+/// When memory runs out inside the compressor.
+pub fn compress(codec: Codec, payload: &[u8]) -> Result<Vec<u8>, CodecError> {
+    codec::compress(codec, None, payload)
+}

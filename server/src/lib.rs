@@ -1,6 +1,7 @@
 //! The shell of one node: sockets, threads, timers, HTTP, config file, signals. It decides nothing.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod clock;
 mod connection;
 mod http;

@@ -1,5 +1,6 @@
 //! Who drives which owner: mailboxes, the job pool, and the end of the process.
 
+use crate::admission::Admitted;
 use broker::{Input, Job, JobDone, Mail, Owner, Shared};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ pub(crate) enum ToReactor {
     /// For the reactor itself.
     Input(Input),
     /// A connection that was accepted for it.
-    Connection(std::net::TcpStream, std::net::SocketAddr),
+    Connection(std::net::TcpStream, std::net::SocketAddr, Admitted),
     /// No more connections; answer what is under way and say when done.
     Drain(tokio::sync::mpsc::Sender<()>),
 }

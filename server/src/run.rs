@@ -1,5 +1,6 @@
 //! A node's life: open, serve, drain, end.
 
+use crate::admission::Admission;
 use crate::clock::{Clock, entropy};
 use crate::reactor::Limits;
 use crate::router::{End, Router, ToReactor};
@@ -222,8 +223,8 @@ impl Running {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut acceptor = Acceptor { router: self.router.clone(), next: 0 };
-        let _limits = config.connections_max;
+        let admission = Admission::new(config.connections_max, config.connections_per_ip_max);
+        let mut acceptor = Acceptor { router: self.router.clone(), admission, next: 0 };
         loop {
             tokio::select! {
                 accepted = listener.accept() => acceptor.accept(accepted).await,
@@ -260,6 +261,7 @@ impl Running {
 /// Hands new connections to the reactors in turn.
 struct Acceptor {
     router: Router,
+    admission: Arc<Admission>,
     next: usize,
 }
 
@@ -274,10 +276,15 @@ impl Acceptor {
                 return;
             }
         };
+        let admitted = match self.admission.admit(peer.ip()) {
+            Ok(admitted) => admitted,
+            // Dropping the stream closes it.
+            Err(reason) => return tracing::warn!(%peer, "a connection is refused: {reason}"),
+        };
         self.next = (self.next + 1) % self.router.reactors.len();
         if let (Ok(stream), Some(reactor)) = (stream.into_std(), self.router.reactors.get(self.next)) {
             // A reactor that is gone ends the process by itself.
-            let _gone = reactor.send(ToReactor::Connection(stream, peer));
+            let _gone = reactor.send(ToReactor::Connection(stream, peer, admitted));
         }
     }
 }

@@ -144,8 +144,10 @@ impl Shard {
     pub(super) fn ask(&mut self, token: Token, command: Command, io: &mut Io<'_>) -> Vec<Answer> {
         let refused = match &self.phase {
             Phase::Active(_) => self.replica.check_own().err().map(code_of),
-            Phase::Loading { .. } | Phase::Settling { .. } => Some(ErrorCode::CoordinatorLoadInProgress),
-            Phase::Failed { .. } => Some(ErrorCode::NotCoordinator),
+            // A failed load is tried again: the shard is still this node's.
+            Phase::Loading { .. } | Phase::Settling { .. } | Phase::Failed { .. } => {
+                Some(ErrorCode::CoordinatorLoadInProgress)
+            }
         };
         match refused {
             Some(code) => vec![(token, Err(code))],

@@ -6,6 +6,7 @@ use crate::core::consumer::{
     Consumer as ConsumerCore, ConsumerEvent, ConsumerRecord, ConsumerSettings, Seek, TopicPartition,
 };
 use base::EndOffset;
+use wire::Str;
 
 impl Driven for ConsumerCore {
     type Waiters = ();
@@ -79,8 +80,28 @@ impl Consumer {
         self.driver.act_lazily(|core, (), _| core.position(partition))
     }
 
+    /// Joins the group of the settings and reads what it assigns.
+    pub fn subscribe(&self, topics: &[Str]) {
+        self.driver.act(|core, (), now| core.subscribe(now, topics));
+    }
+
+    /// Commits offsets: those given, or the positions. The outcome comes with a later poll.
+    pub fn commit(&self, offsets: Option<Vec<(TopicPartition, EndOffset)>>) {
+        self.driver.act(|core, (), now| core.commit(now, offsets));
+    }
+
+    /// Leaves the group, after committing the positions if that is automatic.
+    pub async fn leave(&self) {
+        self.driver.act(|core, (), now| core.leave(now));
+        self.driver.wait(|core, (), _| core.has_left().then_some(())).await;
+    }
+
     /// Waits for records or events and hands out at most `max` records. Dropping the future loses nothing.
+    ///
+    /// Polling says that everything handed out before has been dealt with: it may be committed, and revoked
+    /// partitions may go to others.
     pub async fn poll(&self, max: usize) -> Polled {
+        self.driver.act(|core, (), now| core.proceed(now));
         self.driver.wait(|core, (), _| (core.has_records() || core.has_events()).then_some(())).await;
         self.driver.act(|core, (), now| Polled {
             records: core.poll_records(now, max),

@@ -3,6 +3,7 @@
 mod clients;
 mod node;
 mod process;
+mod tools;
 
 use crate::shell::{capture, has, run, say};
 use std::time::Instant;
@@ -15,6 +16,14 @@ struct Lane {
     needs: &'static [(&'static str, &'static str)],
     run: fn() -> Result<(), String>,
 }
+
+const CLIENT_NEEDS: &[(&str, &str)] = &[
+    ("kcat", "kcat"),
+    ("java", "default-jdk-headless"),
+    ("mvn", "maven"),
+    ("python3", "python3-venv"),
+    ("npm", "npm"),
+];
 
 const LANES: &[Lane] = &[
     Lane {
@@ -30,12 +39,7 @@ const LANES: &[Lane] = &[
         needs: &[("kcat", "kcat")],
         run: process::run,
     },
-    Lane {
-        name: "clients",
-        what: "real clients, content checked",
-        needs: &[("kcat", "kcat")],
-        run: clients::run,
-    },
+    Lane { name: "clients", what: "real clients, content checked", needs: CLIENT_NEEDS, run: clients::run },
 ];
 
 /// Seeds that the simulator runs each time.
@@ -128,6 +132,7 @@ fn unit() -> Result<(), String> {
 fn sim() -> Result<(), String> {
     run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
     run("target/debug/ottla-sim", &["--meta", META_SEEDS])?;
+    run("target/debug/ottla-sim", &["--replay-bugs", "1"])?;
     run("target/debug/ottla-sim", &["--seeds", SEEDS, "--require-all"])?;
     // A few seeds that nobody has seen before, named so that a failure can be repeated.
     let fresh = capture("date", &["+%s"])?;

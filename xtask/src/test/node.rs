@@ -56,6 +56,16 @@ impl Node {
         Ok(())
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Result<u32, String> {
+        self.child.as_ref().map(Child::id).ok_or_else(|| "the broker does not run".to_owned())
+    }
+
+    /// Where its files lie.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

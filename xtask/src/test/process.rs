@@ -14,7 +14,17 @@ const LINES: usize = 200;
 
 pub(crate) fn run() -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
-    kill_loop()
+    kill_loop()?;
+    hostile()
+}
+
+/// Bytes that no client sends, and thousands of idle connections.
+fn hostile() -> Result<(), String> {
+    let node = Node::start("hostile")?;
+    let pid = node.pid()?.to_string();
+    let script = format!("ulimit -n 20000 && exec python3 clients/python/hostile.py {} {pid}", node.address);
+    say(capture("sh", &["-c", &script])?.trim_end());
+    Ok(())
 }
 
 fn kill_loop() -> Result<(), String> {

@@ -5,11 +5,14 @@
 //! Transactions are respected: what was aborted is skipped with `read_committed`.
 
 mod fetch;
+mod group;
+mod membership;
 mod positions;
 mod records;
 mod session;
 mod settings;
 
+pub use group::{Assignor, GroupSettings};
 pub use records::ConsumerRecord;
 pub use settings::{ConsumerSettings, Isolation, OffsetReset};
 
@@ -17,6 +20,8 @@ use super::cluster::Cluster;
 use super::error::CallError;
 use super::{CallId, Core, Effect, Input};
 use base::{EndOffset, Instant, Now, Timestamp};
+use group::Membership;
+use membership::Group;
 use records::Unread;
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
@@ -57,6 +62,21 @@ pub enum ConsumerEvent {
         /// Why.
         error: ConsumeError,
     },
+    /// The group gave us these partitions to read, beside those we have.
+    Assigned(Vec<TopicPartition>),
+    /// The group wants these back. Finish what was read from them; the next poll gives them up.
+    Revoked(Vec<TopicPartition>),
+    /// These went to others, for instance because we were silent too long; commits for them will fail.
+    Lost(Vec<TopicPartition>),
+    /// The group will not have us; subscribe again to try again.
+    Refused(ErrorCode),
+    /// A commit has ended.
+    Committed {
+        /// What was to be committed.
+        offsets: Vec<(TopicPartition, EndOffset)>,
+        /// Whether it was, or the first code against it.
+        outcome: Result<(), ErrorCode>,
+    },
 }
 
 /// Why reading does not go on.
@@ -87,6 +107,10 @@ enum Position {
     Wanted(Seek),
     /// Being looked up.
     Asked(Seek),
+    /// To be looked up at the group's coordinator.
+    Committed,
+    /// Being looked up there.
+    CommittedAsked,
     /// Known.
     At(EndOffset),
     /// Cannot go on until somebody seeks.
@@ -126,12 +150,15 @@ pub struct Consumer {
     turn: Option<TopicPartition>,
     generations: u64,
     wake_at: Option<Instant>,
+    group: Option<Group>,
 }
 
 /// What a call under way is for. The numbers are the partitions' generations.
 enum Call {
     Fetch { broker: i32, partitions: Vec<(TopicPartition, u64)> },
     Offsets { partitions: Vec<(TopicPartition, u64)> },
+    Committed { partitions: Vec<(TopicPartition, u64)> },
+    Commit { offsets: Vec<(TopicPartition, EndOffset)> },
 }
 
 impl Consumer {
@@ -147,11 +174,13 @@ impl Consumer {
             turn: None,
             generations: 0,
             wake_at: None,
+            group: settings.group.clone().map(|group| Group::new(Membership::new(group))),
             settings,
         }
     }
 
-    /// Reads these partitions from now on and no others; those it read before keep their positions.
+    /// Reads these partitions from now on and no others; those it read before keep their positions. Not for
+    /// members of a group.
     pub fn assign(&mut self, now: Now, partitions: &[(TopicPartition, Seek)]) {
         self.partitions.retain(|old, _| partitions.iter().any(|(new, _)| new == old));
         for (partition, seek) in partitions {
@@ -209,6 +238,7 @@ impl Consumer {
 
     /// Hands out at most `max` records, partition by partition, and fetches more.
     pub fn poll_records(&mut self, now: Now, max: usize) -> Vec<ConsumerRecord> {
+        self.proceed(now);
         let mut records = Vec::new();
         for partition in self.order() {
             if records.len() >= max {
@@ -216,6 +246,9 @@ impl Consumer {
                 break;
             }
             self.read(&partition, max, &mut records);
+        }
+        if let Some(group) = self.group.as_mut().filter(|_| !records.is_empty()) {
+            group.processed = false;
         }
         self.advance(now);
         records
@@ -293,10 +326,17 @@ impl Consumer {
                     self.settle_fetch(now, broker, &partitions, done.outcome);
                 }
                 Some(Call::Offsets { partitions }) => self.settle_offsets(now, &partitions, done.outcome),
-                None => {}
+                Some(Call::Committed { partitions }) => self.settle_committed(now, &partitions, done.outcome),
+                Some(Call::Commit { offsets }) => self.settle_commit(now, offsets, done.outcome),
+                None => {
+                    if let Some(group) = &mut self.group {
+                        group.membership.settle(now, &done, &mut self.cluster);
+                    }
+                }
             }
         }
         self.wake_at = None;
+        self.advance_group(now);
         self.look_up_positions(now);
         self.fetch(now);
     }
@@ -349,7 +389,11 @@ impl Partition {
         match self.position {
             Position::At(offset) => Some(offset),
             Position::Wanted(Seek::Offset(offset)) => Some(offset),
-            Position::Wanted(_) | Position::Asked(_) | Position::Stuck => None,
+            Position::Wanted(_)
+            | Position::Asked(_)
+            | Position::Committed
+            | Position::CommittedAsked
+            | Position::Stuck => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a consumer can be told.
 
-use super::Seek;
+use super::{GroupSettings, Seek};
 use crate::core::Address;
 use crate::core::cluster::ClusterSettings;
 use base::Span;
@@ -60,6 +60,8 @@ pub struct ConsumerSettings {
     pub decompressed_bytes_max: u64,
     /// `client.rack`: where a replica near by would be (KIP-392).
     pub rack: Option<String>,
+    /// The group to be a member of by [`subscribe`](super::Consumer::subscribe), or to commit for.
+    pub group: Option<GroupSettings>,
 }
 
 impl ConsumerSettings {
@@ -77,6 +79,7 @@ impl ConsumerSettings {
             check_crcs: true,
             decompressed_bytes_max: 256 << 20,
             rack: None,
+            group: None,
         }
     }
 }

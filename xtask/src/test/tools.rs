@@ -1,0 +1,211 @@
+//! Kafka's own command-line tools against a real broker: each with its main verbs, its output looked at.
+
+use super::clients::jars;
+use super::node::Node;
+use crate::shell::{capture, root};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// One call of a tool: its class, its arguments (`{broker}` is replaced), and what its output must contain.
+struct Call {
+    tool: &'static str,
+    class: &'static str,
+    arguments: &'static [&'static str],
+    expects: &'static [&'static str],
+}
+
+const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+
+const fn call(
+    tool: &'static str,
+    class: &'static str,
+    arguments: &'static [&'static str],
+    expects: &'static [&'static str],
+) -> Call {
+    Call { tool, class, arguments, expects }
+}
+
+const CALLS: &[Call] = &[
+    call(
+        "kafka-topics",
+        TOPICS,
+        &["--create", "--topic", "tools", "--partitions", "3"],
+        &["Created topic tools."],
+    ),
+    call("kafka-topics", TOPICS, &["--describe", "--topic", "tools"], &["PartitionCount: 3", "Leader: 1"]),
+    call("kafka-topics", TOPICS, &["--alter", "--topic", "tools", "--partitions", "4"], &[]),
+    call("kafka-topics", TOPICS, &["--list"], &["tools"]),
+    call(
+        "kafka-configs",
+        CONFIGS,
+        &[
+            "--alter",
+            "--entity-type",
+            "topics",
+            "--entity-name",
+            "tools",
+            "--add-config",
+            "retention.ms=3600000",
+        ],
+        &["Completed updating config for topic tools."],
+    ),
+    call(
+        "kafka-configs",
+        CONFIGS,
+        &["--describe", "--entity-type", "topics", "--entity-name", "tools"],
+        &["DYNAMIC_TOPIC_CONFIG:retention.ms=3600000, DEFAULT_CONFIG:log.retention.hours=168"],
+    ),
+    call(
+        "kafka-configs",
+        CONFIGS,
+        &["--describe", "--entity-type", "brokers", "--entity-name", "1", "--all"],
+        &["num.partitions=1"],
+    ),
+    call(
+        "kafka-metadata-quorum",
+        "org.apache.kafka.tools.MetadataQuorumCommand",
+        &["describe", "--status"],
+        &["LeaderId:               1"],
+    ),
+    call(
+        "kafka-log-dirs",
+        "org.apache.kafka.tools.LogDirsCommand",
+        &["--describe"],
+        &["\"partition\":\"tools-0\""],
+    ),
+    call(
+        "kafka-broker-api-versions",
+        "org.apache.kafka.tools.BrokerApiVersionsCommand",
+        &[],
+        &["Produce(0): 0 to 13"],
+    ),
+    call("kafka-cluster", "org.apache.kafka.tools.ClusterTool", &["cluster-id"], &["Cluster ID:"]),
+    call("kafka-features", "org.apache.kafka.tools.FeatureCommand", &["describe"], &["metadata.version"]),
+    call(
+        "kafka-verifiable-producer",
+        "org.apache.kafka.tools.VerifiableProducer",
+        &["--topic", "tools", "--max-messages", "1000"],
+        &["\"sent\":1000,\"acked\":1000"],
+    ),
+    call("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell", &["--topic", "tools"], &["tools:3:"]),
+    call(
+        "kafka-console-consumer",
+        "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        &[
+            "--topic",
+            "tools",
+            "--from-beginning",
+            "--group",
+            "console",
+            "--max-messages",
+            "1000",
+            "--timeout-ms",
+            "30000",
+        ],
+        &["Processed a total of 1000 messages"],
+    ),
+    call("kafka-consumer-groups", GROUPS, &["--list"], &["console"]),
+    call("kafka-consumer-groups", GROUPS, &["--describe", "--group", "console"], &["tools"]),
+    call(
+        "kafka-consumer-groups",
+        GROUPS,
+        &["--reset-offsets", "--group", "console", "--topic", "tools", "--to-earliest", "--execute"],
+        &["console"],
+    ),
+    call("kafka-consumer-groups", GROUPS, &["--delete", "--group", "console"], &["was successful"]),
+    call(
+        "kafka-producer-perf-test",
+        "org.apache.kafka.tools.ProducerPerformance",
+        &["--topic", "tools", "--num-records", "20000", "--record-size", "100", "--throughput", "-1"],
+        &["20000 records sent"],
+    ),
+];
+
+/// Tools that take no `--bootstrap-server` of their own.
+const OWN_BROKER_FLAG: &str = "--command-property";
+
+pub(super) fn run(node: &Node) -> Result<String, String> {
+    let class_path = jars("tools.xml", "tools")?;
+    let mut rows = String::new();
+    for call in CALLS {
+        let output = one(&class_path, call, &node.address)?;
+        for expected in call.expects {
+            if !output.contains(expected) {
+                let arguments = call.arguments.join(" ");
+                return Err(format!("{} {arguments}: expected {expected:?} in {output}", call.tool));
+            }
+        }
+        let verb = call.arguments.first().copied().unwrap_or("run").trim_start_matches('-');
+        rows.push_str(&format!("| {} | {verb} | – | as Kafka's own |\n", call.tool));
+    }
+    rows.push_str(&console_producer(&class_path, node)?);
+    rows.push_str(&dump(&class_path, node)?);
+    Ok(rows)
+}
+
+fn one(class_path: &str, call: &Call, broker: &str) -> Result<String, String> {
+    let bootstrap = format!("bootstrap.servers={broker}");
+    let mut arguments = vec!["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", class_path, call.class];
+    let perf = call.tool == "kafka-producer-perf-test";
+    let cluster = call.tool == "kafka-cluster";
+    if !perf && !cluster && call.tool != "kafka-features" {
+        arguments.extend(["--bootstrap-server", broker]);
+    }
+    if call.tool == "kafka-features" {
+        arguments.extend(["--bootstrap-server", broker]);
+    }
+    arguments.extend(call.arguments);
+    if cluster {
+        arguments.extend(["--bootstrap-server", broker]);
+    }
+    if perf {
+        arguments.extend([OWN_BROKER_FLAG, &bootstrap]);
+    }
+    let output = Command::new("java")
+        .args(&arguments)
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("java cannot be run: {error}"))?;
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(text) } else { Err(format!("{} failed: {text}", call.tool)) }
+}
+
+fn console_producer(class_path: &str, node: &Node) -> Result<String, String> {
+    let mut child = Command::new("java")
+        .args(["-Xmx256m", "-cp", class_path, "org.apache.kafka.tools.ConsoleProducer"])
+        .args(["--bootstrap-server", &node.address, "--topic", "console"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let mut input = child.stdin.take().ok_or("no input")?;
+    let lines: String = (0..1000).map(|n| format!("line {n}\n")).collect();
+    input.write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
+    drop(input);
+    let status = child.wait().map_err(|error| error.to_string())?;
+    let found = capture("kcat", &["-C", "-b", &node.address, "-t", "console", "-e", "-q"])?;
+    if status.success() && found == lines {
+        return Ok("| kafka-console-producer | lines | 1000 | same content |\n".into());
+    }
+    Err("kafka-console-producer: what was read differs from what was sent".into())
+}
+
+/// Kafka's dump tool reads the files that we wrote, every record of them.
+fn dump(class_path: &str, node: &Node) -> Result<String, String> {
+    let log = node.data().join("tools-0").join("00000000000000000000.log");
+    let path = log.to_string_lossy();
+    let arguments = ["-Xmx256m", "-cp", class_path, "org.apache.kafka.tools.DumpLogSegments"];
+    let mut arguments = arguments.to_vec();
+    arguments.extend(["--deep-iteration", "--print-data-log", "--files", &path]);
+    let output = capture("java", &arguments)?;
+    let records = output.lines().filter(|line| line.contains("payload:")).count();
+    let bad = output.contains("isvalid: false") || output.contains("Found");
+    if records > 0 && !bad {
+        return Ok(format!("| kafka-dump-log | deep iteration | {records} | every batch valid |\n"));
+    }
+    Err(format!("kafka-dump-log does not like {path}: {output}"))
+}
