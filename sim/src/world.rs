@@ -54,6 +54,9 @@ const STUCK_AFTER: Span = Span::from_secs(3_600);
 /// So is one of more events than this.
 const STEPS_MAX: u64 = 500_000;
 
+/// By how much clients are slower in a slow run.
+const SLOW: u32 = 400;
+
 #[derive(Debug)]
 enum Event {
     /// For an owner of the node's incarnation.
@@ -94,6 +97,8 @@ struct World {
     sent: u32,
     steps: u64,
     calm: bool,
+    /// By how much clients are slower than usual: in a slow run offsets come of age.
+    slowness: u32,
     /// When each owner will be woken.
     wakes: BTreeMap<Owner, (u64, Instant)>,
     /// The node is down and its start is on the way.
@@ -141,6 +146,7 @@ impl World {
             sent: 0,
             steps: 0,
             calm: false,
+            slowness: if rng.fork(4).chance(1, 10) { SLOW } else { 1 },
             wakes: BTreeMap::new(),
             start_pending: true,
         }
@@ -181,7 +187,7 @@ impl World {
             for at in 0..self.rng.between(1, 4) {
                 name += 1;
                 let instance = self.rng.chance(1, 3).then(|| format!("instance-{at}"));
-                let member = Participant::member(&format!("group-{group}"), instance);
+                let member = Participant::member(&format!("group-{group}"), instance, self.slowness);
                 self.add_client(Client::participant(name, member));
             }
         }
@@ -430,7 +436,8 @@ impl World {
         client.reply(frame, &mut self.history)?;
         self.report.replies += 1;
         self.populate();
-        let delay = self.some_micros(50, 20_000);
+        let slowness = u64::from(self.slowness);
+        let delay = self.some_micros(50, 20_000 * slowness);
         self.at(delay, Event::Client(name));
         Ok(())
     }
@@ -521,6 +528,7 @@ impl World {
             .filter_map(|client| client.found().map(|(partition, _, _)| partition.clone()))
             .collect();
         // Fresh readers from the beginning, so that nothing rests on what was read before the last crash.
+        self.slowness = 1;
         for client in self.clients.values_mut() {
             client.disconnected(&mut self.history);
         }
