@@ -2,7 +2,7 @@
 
 use crate::admission::Admitted;
 use crate::clock::Clock;
-use crate::connection::{Outbox, Sent, make_room};
+use crate::connection::{Appetite, Outbox, Sent};
 use crate::router::{Router, ToReactor};
 use base::Instant;
 use broker::{ConnId, Effects, Input, Mail, Owner, Reactor};
@@ -153,6 +153,7 @@ fn accept(
 /// Reads frames and sends replies until either side closes.
 async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStream) -> io::Result<()> {
     let mut buffer = BytesMut::new();
+    let mut appetite = Appetite::default();
     loop {
         let sent = handle.outbox.borrow_mut().send(stream)?;
         if *handle.closing.borrow() && sent == Sent::All {
@@ -171,7 +172,7 @@ async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStr
             ready = stream.writable(), if sent == Sent::Blocked => ready?,
             ready = stream.readable(), if reads => {
                 ready?;
-                if !read(shell, conn, stream, &mut buffer)? {
+                if !read(shell, conn, stream, (&mut buffer, &mut appetite))? {
                     return Ok(());
                 }
             }
@@ -192,11 +193,16 @@ async fn pause(patience: Option<Duration>) {
 }
 
 /// Reads what is there and hands on all whole frames. False when the peer has closed or must be closed.
-fn read(shell: &Rc<Shell>, conn: ConnId, stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<bool> {
-    make_room(buffer, shell.limits.frame_bytes_max);
+fn read(
+    shell: &Rc<Shell>,
+    conn: ConnId,
+    stream: &TcpStream,
+    (buffer, appetite): (&mut BytesMut, &mut Appetite),
+) -> io::Result<bool> {
+    appetite.make_room(buffer);
     match stream.try_read_buf(buffer) {
         Ok(0) => return Ok(false),
-        Ok(_) => {}
+        Ok(count) => appetite.note(count),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
         Err(error) => return Err(error),
     }

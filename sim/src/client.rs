@@ -1,5 +1,6 @@
 //! Simulated clients: they speak encoded frames, keep a record of what they were told, and never trust it.
 
+use crate::group::Participant;
 use crate::history::{Fate, History, Partition};
 use base::Rng;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ enum Awaited {
     InitProducer,
     Produce { partition: Partition, values: Vec<u64>, sequence: i32 },
     Fetch { partition: Partition },
+    Group,
 }
 
 /// What a client is.
@@ -31,6 +33,8 @@ enum Role {
     Producer { partition: Partition, id: Option<(i64, i16)>, sequence: i32, again: Option<(Vec<u64>, i32)> },
     /// Reads one partition from its beginning.
     Consumer { partition: Partition, next: i64, found: BTreeMap<i64, u64>, caught_up: bool },
+    /// Takes part in a consumer group, or commits offsets.
+    Group(Box<Participant>),
 }
 
 /// One client and its connection.
@@ -45,7 +49,7 @@ pub(crate) struct Client {
 }
 
 /// The versions that this client speaks: one of those served, drawn per request.
-fn version<R: Request>(rng: &mut Rng, least: i16) -> i16 {
+pub(crate) fn version<R: Request>(rng: &mut Rng, least: i16) -> i16 {
     let (low, high) = (least.max(*R::VERSIONS.start()), *R::VERSIONS.end());
     i16::try_from(rng.between(low.unsigned_abs().into(), high.unsigned_abs().into())).unwrap_or(high)
 }
@@ -63,6 +67,10 @@ impl Client {
         Self::new(name, Role::Consumer { partition, next: 0, found: BTreeMap::new(), caught_up: false })
     }
 
+    pub(crate) fn participant(name: u64, participant: Participant) -> Self {
+        Self::new(name, Role::Group(Box::new(participant)))
+    }
+
     const fn new(name: u64, role: Role) -> Self {
         Self { name, role, awaited: None, correlation: 0, connected: false }
     }
@@ -72,22 +80,29 @@ impl Client {
         self.awaited.is_some()
     }
 
-    /// True once a consumer was told that there is nothing more.
-    pub(crate) const fn has_caught_up(&self) -> bool {
-        matches!(self.role, Role::Consumer { caught_up: true, .. })
+    /// True once a consumer was told that there is nothing more, or an auditor what is committed.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        match &self.role {
+            Role::Consumer { caught_up, .. } => *caught_up,
+            Role::Group(participant) => participant.is_done(),
+            Role::Admin { .. } | Role::Producer { .. } => false,
+        }
     }
 
     /// What a consumer has found.
     pub(crate) fn found(&self) -> Option<(&Partition, i64, &BTreeMap<i64, u64>)> {
         match &self.role {
             Role::Consumer { partition, next, found, .. } => Some((partition, *next, found)),
-            Role::Admin { .. } | Role::Producer { .. } => None,
+            Role::Admin { .. } | Role::Producer { .. } | Role::Group(_) => None,
         }
     }
 
     /// The connection is gone: what was under way may or may not have happened.
-    pub(crate) fn disconnected(&mut self) {
+    pub(crate) fn disconnected(&mut self, history: &mut History) {
         self.connected = false;
+        if let Role::Group(participant) = &mut self.role {
+            participant.disconnected(&mut history.promises);
+        }
         if let (Some((_, _, Awaited::Produce { values, sequence, .. })), Role::Producer { again, .. }) =
             (self.awaited.take(), &mut self.role)
         {
@@ -101,7 +116,14 @@ impl Client {
         if !self.connected || self.awaited.is_some() {
             return None;
         }
+        if let Role::Group(participant) = &mut self.role {
+            self.correlation += 1;
+            let (version, frame) = participant.ask(rng, &mut history.promises, self.correlation);
+            self.awaited = Some((self.correlation, version, Awaited::Group));
+            return Some(frame);
+        }
         match self.role.clone() {
+            Role::Group(_) => None,
             Role::Admin { topics } => self.ask_admin(rng, history, topics),
             Role::Producer { partition, id: None, .. } => {
                 let _ = partition;
@@ -211,11 +233,8 @@ impl Client {
 
     fn frame<R: Request>(&mut self, version: i16, request: &R, awaited: Awaited) -> Option<Bytes> {
         self.correlation += 1;
-        let client: Str = "sim".into();
-        let encoded = wire::encode_request(self.correlation, Some(&client), version, request);
-        let frame = encoded.expect("the simulator sends what its version can say").bytes;
         self.awaited = Some((self.correlation, version, awaited));
-        Some(frame.slice(wire::frame::SIZE_BYTES..))
+        Some(encode(self.correlation, version, request))
     }
 
     /// Takes a reply (without its size) and checks it against the history.
@@ -249,6 +268,12 @@ impl Client {
                 let part = &reply.responses[0].partition_responses[0];
                 self.produced(&partition, values, sequence, (part.error_code, part.base_offset), history)
             }
+            Awaited::Group => match &mut self.role {
+                Role::Group(participant) => {
+                    participant.heard(&mut reader, (correlation, version), &mut history.promises)
+                }
+                Role::Admin { .. } | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
+            },
             Awaited::Fetch { partition } => {
                 let reply = body::<FetchRequest>(&mut reader, correlation, version)?;
                 let part = &reply.responses[0].partitions[0];
@@ -342,6 +367,13 @@ impl Client {
     }
 }
 
+/// A request as a frame without its size.
+pub(crate) fn encode<R: Request>(correlation: i32, version: i16, request: &R) -> Bytes {
+    let client: Str = "sim".into();
+    let encoded = wire::encode_request(correlation, Some(&client), version, request);
+    encoded.expect("the simulator sends what its version can say").bytes.slice(wire::frame::SIZE_BYTES..)
+}
+
 fn config(name: &str, value: &str) -> CreatableTopicConfig {
     CreatableTopicConfig { name: name.into(), value: Some(value.into()), ..Default::default() }
 }
@@ -350,7 +382,11 @@ fn fresh_values(rng: &mut Rng) -> Vec<u64> {
     (0..rng.between(1, 5)).map(|_| rng.next_u64()).collect()
 }
 
-fn body<R: Request>(reader: &mut Reader, correlation: i32, version: i16) -> Result<R::Response, String> {
+pub(crate) fn body<R: Request>(
+    reader: &mut Reader,
+    correlation: i32,
+    version: i16,
+) -> Result<R::Response, String> {
     let got = wire::decode_response_head(reader, R::KEY, version).map_err(|error| format!("{error:?}"))?;
     if got != correlation {
         return Err(format!("asked {correlation}, answered {got}: replies out of order"));

@@ -1,5 +1,6 @@
 //! What clients were told, and whether the node keeps its word.
 
+use crate::promises::Promises;
 use std::collections::BTreeMap;
 
 /// A partition by topic name and number.
@@ -25,6 +26,8 @@ pub(crate) struct History {
     topics: BTreeMap<String, i32>,
     /// Partitions whose acknowledged records may be lost by a power failure (`replicated`).
     volatile: std::collections::BTreeSet<String>,
+    /// What the group coordinator promised.
+    pub(crate) promises: Promises,
 }
 
 impl History {

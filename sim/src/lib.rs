@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod group;
 mod history;
 mod node;
+mod promises;
 mod report;
 mod trace;
 mod world;

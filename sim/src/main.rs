@@ -50,6 +50,7 @@ fn campaign(seeds: u64, from: u64, trace: usize, require_all: bool) -> ExitCode 
     }
     println!("seeds {seeds}, starts {}, crashes {}, replies {}", total.starts, total.crashes, total.replies);
     println!("acknowledged {}, read at the end {}", total.acked, total.read);
+    println!("offsets committed {}, assignments {}", total.committed, total.assigned);
     println!("lost on replicated topics (allowed) {}", total.lost_volatile);
     for fault in FAULTS {
         println!("  {:<24} {}", fault, total.faults.get(fault).copied().unwrap_or(0));

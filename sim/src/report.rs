@@ -42,6 +42,10 @@ pub struct Report {
     pub replies: u64,
     /// Values acknowledged.
     pub acked: usize,
+    /// Offset commits acknowledged.
+    pub committed: usize,
+    /// Assignments that group members got.
+    pub assigned: usize,
     /// Records found at the end.
     pub read: usize,
     /// Acknowledged records of `replicated` topics that power failures took: allowed, and expected.
@@ -68,6 +72,8 @@ impl Report {
         self.replies += other.replies;
         self.acked += other.acked;
         self.read += other.read;
+        self.committed += other.committed;
+        self.assigned += other.assigned;
         self.lost_volatile += other.lost_volatile;
     }
 }

@@ -1,6 +1,9 @@
 //! The world of one seed: a node, its clients, virtual time, faults, and a final reckoning.
 
+mod faults;
+
 use crate::client::{Client, describe};
+use crate::group::Participant;
 use crate::history::{History, Partition};
 use crate::node::{SimNode, Started, arm};
 use crate::report::Report;
@@ -8,7 +11,6 @@ use crate::trace::Trace;
 use base::{Instant, Now, Rng, Span, Timestamp, plant};
 use broker::{ConnId, Effects, Fragment, Input, Job, JobDone, Mail, Owner, Reply};
 use bytes::{Bytes, BytesMut};
-use seglog::disk::Operation;
 use std::collections::BTreeMap;
 
 /// What one run is like.
@@ -52,6 +54,9 @@ const STUCK_AFTER: Span = Span::from_secs(3_600);
 /// So is one of more events than this.
 const STEPS_MAX: u64 = 500_000;
 
+/// By how much clients are slower in a slow run.
+const SLOW: u32 = 400;
+
 #[derive(Debug)]
 enum Event {
     /// For an owner of the node's incarnation.
@@ -92,6 +97,8 @@ struct World {
     sent: u32,
     steps: u64,
     calm: bool,
+    /// By how much clients are slower than usual: in a slow run offsets come of age.
+    slowness: u32,
     /// When each owner will be woken.
     wakes: BTreeMap<Owner, (u64, Instant)>,
     /// The node is down and its start is on the way.
@@ -110,6 +117,8 @@ pub fn run(options: Options) -> Outcome {
     let mut report = world.report;
     report.marks = base::marks::take();
     report.acked = world.history.acked();
+    report.committed = world.history.promises.acked;
+    report.assigned = world.history.promises.assigned;
     Outcome { report, hash: world.trace.hash(), failure }
 }
 
@@ -137,6 +146,7 @@ impl World {
             sent: 0,
             steps: 0,
             calm: false,
+            slowness: if rng.fork(4).chance(1, 10) { SLOW } else { 1 },
             wakes: BTreeMap::new(),
             start_pending: true,
         }
@@ -160,6 +170,7 @@ impl World {
         for name in 1..=2 {
             self.add_client(Client::admin(name));
         }
+        self.add_participants();
         self.at(Span::ZERO, Event::Start);
         self.at(Span::from_millis(200), Event::Fault);
         while self.sent < self.options.operations {
@@ -167,6 +178,24 @@ impl World {
         }
         self.settle()?;
         self.reckon()
+    }
+
+    /// Groups whose members share partitions, and clients that commit on their own.
+    fn add_participants(&mut self) {
+        let mut name = 2;
+        for group in 0..self.rng.between(1, 2) {
+            for at in 0..self.rng.between(1, 4) {
+                name += 1;
+                let instance = self.rng.chance(1, 3).then(|| format!("instance-{at}"));
+                let member = Participant::member(&format!("group-{group}"), instance, self.slowness);
+                self.add_client(Client::participant(name, member));
+            }
+        }
+        for at in 0..2 {
+            name += 1;
+            let committer = Participant::committer(&format!("committer-{at}"));
+            self.add_client(Client::participant(name, committer));
+        }
     }
 
     fn add_client(&mut self, client: Client) {
@@ -407,7 +436,8 @@ impl World {
         client.reply(frame, &mut self.history)?;
         self.report.replies += 1;
         self.populate();
-        let delay = self.some_micros(50, 20_000);
+        let slowness = u64::from(self.slowness);
+        let delay = self.some_micros(50, 20_000 * slowness);
         self.at(delay, Event::Client(name));
         Ok(())
     }
@@ -460,103 +490,10 @@ impl World {
     fn disconnect(&mut self, name: u64) {
         self.connections.remove(&name);
         if let Some(client) = self.clients.get_mut(&name) {
-            client.disconnected();
+            client.disconnected(&mut self.history);
             let delay = self.some_micros(1_000, 20_000);
             self.at(delay, Event::Client(name));
         }
-    }
-
-    fn fault(&mut self) -> Result<(), String> {
-        if !self.calm {
-            match self.rng.below(10) {
-                0..=3 if !self.start_pending => {
-                    self.report.count("crash between calls");
-                    self.crash();
-                }
-                4 => self.break_connection(),
-                5 => self.stop_cleanly(),
-                6 => {
-                    self.report.count("disk full");
-                    let used = seglog::disk::Disk::space(&self.node.disk)
-                        .map_or(0, |space| space.total - space.free);
-                    self.node.disk.set_capacity(Some(used + self.rng.below(64 << 10)));
-                    let lasts = self.rng.between(20, 400);
-                    self.at(Span::from_millis(lasts), Event::Fault);
-                    return Ok(());
-                }
-                7 => {
-                    self.report.count("fsync error");
-                    self.report.disk_faulted = true;
-                    let skip = self.rng.below(5);
-                    self.node.disk.inject(Operation::Sync, skip, seglog::disk::Fault::LostSync);
-                }
-                _ => {
-                    // The disk has room again.
-                    self.node.disk.set_capacity(None);
-                }
-            }
-            self.node.disk.set_capacity(None);
-        }
-        let delay = self.rng.between(50, 2_000);
-        self.at(Span::from_millis(delay), Event::Fault);
-        Ok(())
-    }
-
-    /// SIGTERM: everything is flushed and the directory says so.
-    fn stop_cleanly(&mut self) {
-        let Some(running) = self.node.running.take() else { return };
-        if !running.booted.metadata.is_serving() {
-            self.node.running = Some(running);
-            return;
-        }
-        self.report.count("clean shutdown");
-        broker::close(&running.booted.shared, &running.booted.latest_view);
-        drop(running);
-        // The process takes its jobs along, and with them the lock on its directory.
-        self.events.retain(|_, event| {
-            !matches!(event, Event::Input(..) | Event::Run(..) | Event::Done(..) | Event::Wake(..))
-        });
-        if self.node.has_crashed() {
-            return self.crash();
-        }
-        self.start_pending = true;
-        self.start_again();
-    }
-
-    fn break_connection(&mut self) {
-        let names: Vec<u64> = self.clients.keys().copied().collect();
-        let name = names[self.rng.index(names.len())];
-        self.report.count("connection broken");
-        if let Some(conn) = self.connections.get(&name).copied() {
-            let owner = self.reactor_of(conn);
-            self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, Input::Closed { conn }));
-        }
-        self.disconnect(name);
-    }
-
-    /// Ends the process and loses what the disk was not told to keep; the node starts again a little later.
-    fn crash(&mut self) {
-        if self.start_pending {
-            return;
-        }
-        self.start_pending = true;
-        let survive = u8::try_from(self.rng.below(101)).unwrap_or(0);
-        self.trace.event(self.now.as_nanos(), "crash", || format!("{survive}% of unsynced data survives"));
-        self.report.crashes += 1;
-        self.node.crash(&mut self.rng, survive);
-        self.node.disk.set_capacity(None);
-        self.start_again();
-    }
-
-    /// All connections are gone; the process starts a little later, in another boot of the machine.
-    fn start_again(&mut self) {
-        let names: Vec<u64> = self.clients.keys().copied().collect();
-        for name in names {
-            self.disconnect(name);
-        }
-        let delay = self.some_micros(1_000, 200_000);
-        self.at(delay, Event::Start);
-        self.node.incarnation += 1;
     }
 
     /// No more faults: one last crash, then everything must come to rest.
@@ -591,11 +528,19 @@ impl World {
             .filter_map(|client| client.found().map(|(partition, _, _)| partition.clone()))
             .collect();
         // Fresh readers from the beginning, so that nothing rests on what was read before the last crash.
+        self.slowness = 1;
+        for client in self.clients.values_mut() {
+            client.disconnected(&mut self.history);
+        }
         self.clients.clear();
         let mut name = 10_000;
         for partition in partitions {
             name += 1;
             self.add_client(Client::consumer(name, partition));
+        }
+        for group in self.history.promises.groups() {
+            name += 1;
+            self.add_client(Client::participant(name, Participant::auditor(&group)));
         }
         let until = self.now + Span::from_secs(60);
         while !self.clients.values().all(Client::has_caught_up) {

@@ -1,0 +1,118 @@
+//! What the group coordinator promised: offsets, and who owns a partition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// "No offset was committed."
+pub(crate) const NONE: i64 = -1;
+
+/// What is known of one committed offset when it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// It is not less than this.
+    floor: i64,
+    /// A deletion was sent whose outcome nobody has heard.
+    is_in_doubt: bool,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { floor: NONE, is_in_doubt: false }
+    }
+}
+
+/// All promises of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    known: BTreeMap<(String, i32), Known>,
+    sent: BTreeMap<(String, i32), BTreeSet<i64>>,
+    /// Who was given a partition in a generation.
+    owners: BTreeMap<(String, i32, i32), String>,
+    /// Commits that were acknowledged.
+    pub(crate) acked: usize,
+    /// Assignments that members got.
+    pub(crate) assigned: usize,
+}
+
+impl Promises {
+    /// A commit is on its way.
+    pub(crate) fn sent(&mut self, group: &str, partition: i32, offset: i64) {
+        self.sent.entry((group.to_owned(), partition)).or_default().insert(offset);
+    }
+
+    /// A commit was acknowledged.
+    pub(crate) fn acked(&mut self, group: &str, partition: i32, offset: i64) {
+        let known = self.known.entry((group.to_owned(), partition)).or_default();
+        *known = Known { floor: known.floor.max(offset), is_in_doubt: false };
+        self.acked += 1;
+    }
+
+    /// What is known now of a partition that is about to be asked for.
+    pub(crate) fn known(&self, group: &str, partition: i32) -> Known {
+        self.known.get(&(group.to_owned(), partition)).copied().unwrap_or_default()
+    }
+
+    /// All groups of which offsets are known.
+    pub(crate) fn groups(&self) -> BTreeSet<String> {
+        self.known.keys().map(|(group, _)| group.clone()).collect()
+    }
+
+    /// True if the group must be there: an offset of it was acknowledged and not deleted.
+    pub(crate) fn must_exist(&self, group: &str) -> bool {
+        let mut all = self.known.iter().filter(|((of, _), _)| of == group);
+        all.any(|(_, known)| known.floor > NONE && !known.is_in_doubt)
+    }
+
+    /// The deletion of a group was sent: acknowledged, or nobody knows.
+    pub(crate) fn deleted(&mut self, group: &str, is_acked: bool) {
+        for ((of, _), known) in &mut self.known {
+            if of == group {
+                *known = if is_acked { Known::default() } else { Known { is_in_doubt: true, ..*known } };
+            }
+        }
+    }
+
+    /// The coordinator said which offset is committed; `known` is what was known when it was asked.
+    pub(crate) fn saw(
+        &mut self,
+        (group, partition): (&str, i32),
+        known: Known,
+        offset: i64,
+    ) -> Result<(), String> {
+        let key = (group.to_owned(), partition);
+        let is_gone = offset == NONE && known.is_in_doubt;
+        if offset < known.floor && !is_gone {
+            return Err(format!(
+                "group {group}, partition {partition}: offset {} was acknowledged or seen, now it is {offset}",
+                known.floor
+            ));
+        }
+        if offset != NONE && !self.sent.get(&key).is_some_and(|sent| sent.contains(&offset)) {
+            return Err(format!("group {group}, partition {partition}: nobody committed {offset}"));
+        }
+        let now = self.known.entry(key).or_default();
+        let floor = if is_gone { NONE } else { now.floor.max(offset) };
+        *now = Known { floor, is_in_doubt: false };
+        Ok(())
+    }
+
+    /// A member was given partitions in a generation.
+    pub(crate) fn owns(
+        &mut self,
+        group: &str,
+        generation: i32,
+        partitions: &[i32],
+        who: &str,
+    ) -> Result<(), String> {
+        self.assigned += 1;
+        for partition in partitions {
+            let key = (group.to_owned(), generation, *partition);
+            let owner = self.owners.entry(key).or_insert_with(|| who.to_owned());
+            if owner != who {
+                return Err(format!(
+                    "group {group}, generation {generation}: partition {partition} belongs to {owner} and to {who}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
