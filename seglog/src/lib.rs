@@ -5,6 +5,7 @@
 //! handed out as job values that somebody else runs.
 #![forbid(unsafe_code)]
 
+mod compact;
 pub mod dir;
 pub mod disk;
 pub mod durable;
@@ -17,12 +18,13 @@ mod scan;
 mod segment;
 pub mod text;
 
+pub use compact::{CompactError, Compacted, CompactionJob};
 pub use dir::remove_partition;
 pub use epochs::{EpochCache, EpochEnd};
 pub use index::TimePoint;
 pub use log::{
     AppendError, Appended, CheckpointDone, CheckpointJob, DeleteJob, Log, LogConfig, LogDamage, OpenLogError,
-    OpenReport, Origin, ReadError, ReadSlice, RecordCodec, RemoveJob, TimeHit, Truncation,
+    OpenReport, Origin, ReadError, ReadSlice, RecordCodec, RemoveJob, SwapJob, TimeHit, Truncation,
 };
 pub use names::PartitionName;
 pub use scan::Damage;

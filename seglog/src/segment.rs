@@ -227,6 +227,15 @@ impl Segment {
         Hop::new(&*self.file, spot.position, self.size, self.base).next()
     }
 
+    /// The offset after the last batch before `position`, where a batch begins or the segment ends.
+    pub(crate) fn end_before(&self, position: u64) -> Result<i64, ScanError> {
+        let Some(before) = position.checked_sub(1) else { return Ok(self.base) };
+        let start = self.floor_position(before)?.unwrap_or(0);
+        let mut hop = Hop::new(&*self.file, start, position, self.base);
+        while hop.next()?.is_some() {}
+        Ok(hop.expected())
+    }
+
     fn find_recent(&self, target: i64) -> Option<Spot> {
         let first = self.recent.front()?;
         if target < first.base_offset {
@@ -286,10 +295,15 @@ impl Segment {
 
     /// What of the indexes in memory is not in their files. `last` says that no entry will follow.
     pub(crate) fn index_writes(&self, dir: &str, last: bool) -> Vec<IndexWrite> {
+        self.index_writes_as(dir, last, Stage::Live)
+    }
+
+    /// As [`Segment::index_writes`], for files of another stage.
+    pub(crate) fn index_writes_as(&self, dir: &str, last: bool, stage: Stage) -> Vec<IndexWrite> {
         let Index::Memory(index) = &self.index else { return Vec::new() };
         let (offsets, times) = self.written;
         let write = |kind, bytes: Vec<u8>, at: usize| IndexWrite {
-            path: path(dir, self.base, kind, Stage::Live),
+            path: path(dir, self.base, kind, stage),
             bytes,
             at: at as u64,
             last,

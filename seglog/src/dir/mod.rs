@@ -37,6 +37,8 @@ pub struct LogDir {
     boot: Box<str>,
     fence: Fence,
     points: Mutex<FlushPoints>,
+    /// How far each log has been compacted.
+    cleaned: Mutex<Offsets>,
     imported: Imported,
     clean_broker_epoch: Option<i64>,
     was_clean: bool,
@@ -89,6 +91,9 @@ impl LogDir {
         let imported = if is_ours { Imported::default() } else { Imported::read(&*disk)? };
         let clean = consume_clean_shutdown(&*disk)?;
         let points = FlushPoints::open(&*disk)?;
+        // Damage here counts as nothing, which only means that more is compacted again.
+        let cleaned = read_small(&*disk, names::CLEANER_OFFSETS)?;
+        let cleaned = cleaned.and_then(|bytes| text::decode_offsets(&bytes)).unwrap_or_default();
         if !is_ours {
             write_small(&*disk, names::FORMAT, &seal(FORMAT_MAGIC, FORMAT_VERSION, &[]))?;
         }
@@ -97,6 +102,7 @@ impl LogDir {
             boot: boot.into(),
             fence: Fence::default(),
             points: Mutex::new(points),
+            cleaned: Mutex::new(cleaned),
             imported,
             clean_broker_epoch: clean.flatten(),
             was_clean: clean.is_some(),
@@ -193,21 +199,20 @@ impl LogDir {
         self.write_text(names::HIGH_WATERMARKS, &text::encode_offsets(offsets))
     }
 
-    /// How far each log was compacted, as last written; damage counts as nothing, which only means more work.
-    ///
-    /// # Errors
-    /// As the disk.
-    pub fn read_cleaner_offsets(&self) -> Result<Offsets, DiskError> {
-        let bytes = read_small(&*self.disk, names::CLEANER_OFFSETS)?;
-        Ok(bytes.and_then(|bytes| text::decode_offsets(&bytes)).unwrap_or_default())
+    /// How far a log has been compacted.
+    pub(crate) fn cleaned(&self, name: &PartitionName) -> EndOffset {
+        let cleaned = self.cleaned.lock().unwrap_or_else(PoisonError::into_inner);
+        cleaned.get(name).copied().unwrap_or_default()
     }
 
-    /// Writes Kafka's `cleaner-offset-checkpoint`. Waits for the device.
-    ///
-    /// # Errors
-    /// As the disk.
-    pub fn write_cleaner_offsets(&self, offsets: &Offsets) -> Result<(), DiskError> {
-        self.write_text(names::CLEANER_OFFSETS, &text::encode_offsets(offsets))
+    /// Notes how far a log has been compacted in Kafka's `cleaner-offset-checkpoint`. Waits for the device.
+    pub(crate) fn note_cleaned(&self, name: &PartitionName, offset: EndOffset) -> Result<(), DiskError> {
+        let mut cleaned = self.cleaned.lock().unwrap_or_else(PoisonError::into_inner);
+        if cleaned.get(name).copied().unwrap_or_default() == offset {
+            return Ok(());
+        }
+        cleaned.insert(name.clone(), offset);
+        self.write_text(names::CLEANER_OFFSETS, &text::encode_offsets(&cleaned))
     }
 
     /// Says that everything is flushed: Kafka's recovery points and start offsets, then the marker with the

@@ -149,6 +149,20 @@ impl FlushPoints {
         if point.start < start { self.set(key, FlushPoint { start, ..point }) } else { Ok(()) }
     }
 
+    /// Records at once that everything from `start` to `end` is durable. Waits for the device.
+    pub(crate) fn raise(
+        &mut self,
+        key: PartitionKey,
+        start: EndOffset,
+        end: EndOffset,
+    ) -> Result<(), DiskError> {
+        let point = self.get(key).unwrap_or_default();
+        if point.end >= end {
+            return Ok(());
+        }
+        self.set(key, FlushPoint { end, start: point.start.max(start), no_producers: false, ..point })
+    }
+
     /// Sets a point outside of a round. Waits for the device.
     pub(crate) fn set(&mut self, key: PartitionKey, point: FlushPoint) -> Result<(), DiskError> {
         self.unrecorded.remove(&key);

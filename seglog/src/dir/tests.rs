@@ -66,17 +66,17 @@ fn identity_and_watermarks_read_back() {
         assert_eq!(dir.identity(), None);
         dir.write_identity(&identity).unwrap();
         dir.write_high_watermarks(&offsets).unwrap();
-        dir.write_cleaner_offsets(&offsets).unwrap();
+        dir.note_cleaned(&name(0), EndOffset(5)).unwrap();
     }
     let disk = disk.crash_clone(&mut Rng::new(1), 0);
     let dir = open(&disk).unwrap();
     assert_eq!(dir.identity(), Some(&identity));
     assert_eq!(dir.read_high_watermarks().unwrap(), offsets);
-    assert_eq!(dir.read_cleaner_offsets().unwrap(), offsets);
-    for bit in 0..24 {
-        disk.flip_bit(names::CLEANER_OFFSETS, bit).unwrap();
-        dir.read_cleaner_offsets().unwrap();
-    }
+    assert_eq!((dir.cleaned(&name(0)), dir.cleaned(&name(1))), (EndOffset(5), EndOffset(0)));
+    disk.flip_bit(names::CLEANER_OFFSETS, 0).unwrap();
+    drop(dir);
+    let dir = open(&disk).unwrap();
+    assert_eq!(dir.cleaned(&name(0)), EndOffset(0));
     disk.flip_bit(names::HIGH_WATERMARKS, 0).unwrap();
     let damaged = dir.read_high_watermarks();
     assert_eq!(damaged, Err(OpenDirError::Damaged { file: names::HIGH_WATERMARKS }));

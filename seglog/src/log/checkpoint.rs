@@ -2,6 +2,7 @@
 //! index, which goes with the next flush so that a flush point can say how far it is complete.
 
 use super::Log;
+use crate::dir::LogDir;
 use crate::disk::{Disk, DiskError};
 use crate::durable::{remove_if_there, write_small};
 use crate::names::{FileKind, Stage};
@@ -48,8 +49,8 @@ impl Snapshot {
 /// Files to be written; made by the log under its lock, run without.
 #[derive(Debug)]
 pub struct CheckpointJob {
-    disk: Arc<dyn Disk>,
-    dir: Arc<str>,
+    dir: Arc<LogDir>,
+    path: Arc<str>,
     snapshots: Vec<Snapshot>,
     obsolete: Vec<i64>,
     lease: Lease,
@@ -57,14 +58,19 @@ pub struct CheckpointJob {
 
 /// Allows what is derived from the log to be written, until the log is cut.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     guard: Arc<Mutex<u64>>,
     generation: u64,
 }
 
 impl Lease {
+    /// Which cut it was made after.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Runs `write` unless the log was cut since; a cut waits for it. Returns whether it ran.
-    pub(super) fn hold(&self, write: impl FnOnce() -> Result<(), DiskError>) -> Result<bool, DiskError> {
+    pub(crate) fn hold(&self, write: impl FnOnce() -> Result<(), DiskError>) -> Result<bool, DiskError> {
         let generation = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
         if *generation == self.generation { write().map(|()| true) } else { Ok(false) }
     }
@@ -156,8 +162,8 @@ impl Log {
         let snapshots = self.checkpoint.pending.clone();
         let newest = snapshots.last().map(|snapshot| snapshot.offset);
         let job = CheckpointJob {
-            disk: Arc::clone(self.dir.disk()),
-            dir: Arc::clone(&self.path),
+            dir: Arc::clone(&self.dir),
+            path: Arc::clone(&self.path),
             obsolete: newest.map(|newest| self.obsolete_snapshots(newest)).unwrap_or_default(),
             snapshots,
             lease: self.checkpoint.lease(),
@@ -207,17 +213,23 @@ impl CheckpointJob {
     /// Writes the files. Waits for the device.
     ///
     /// # Errors
-    /// As the disk. Nothing depends on what was not written.
+    /// As the disk. Nothing depends on what was not written; after an error other than `NoSpace` the directory
+    /// is fenced.
     pub fn run(&self) -> Result<CheckpointDone, DiskError> {
+        self.dir.fence_on_error(self.write())
+    }
+
+    fn write(&self) -> Result<CheckpointDone, DiskError> {
+        let disk = &**self.dir.disk();
         let mut done = CheckpointDone { snapshots: Vec::new(), obsolete: Vec::new() };
         let valid = self.lease.hold(|| {
             let mut snapshots = self.snapshots.iter();
-            snapshots.try_for_each(|snapshot| snapshot.write(&*self.disk, &self.dir))
+            snapshots.try_for_each(|snapshot| snapshot.write(disk, &self.path))
         })?;
         if valid {
             done.snapshots = self.snapshots.iter().map(|snapshot| snapshot.offset).collect();
             for offset in &self.obsolete {
-                remove_if_there(&*self.disk, &path(&self.dir, *offset, FileKind::Snapshot, Stage::Live))?;
+                remove_if_there(disk, &path(&self.path, *offset, FileKind::Snapshot, Stage::Live))?;
                 done.obsolete.push(*offset);
             }
         }

@@ -31,6 +31,12 @@ pub struct LogConfig {
     pub compacts: bool,
     /// `delete.retention.ms`: how long a tombstone can be read after compaction first met it.
     pub delete_retention: Span,
+    /// `min.compaction.lag.ms`.
+    pub compaction_lag_min: Span,
+    /// `max.compaction.lag.ms`.
+    pub compaction_lag_max: Span,
+    /// `min.cleanable.dirty.ratio` in percent.
+    pub dirty_percent_min: u32,
     /// `producer.id.expiration.ms`.
     pub producer_expiration: Span,
     /// Bytes after which a checkpoint is due.
@@ -53,6 +59,9 @@ impl Default for LogConfig {
             deletes: true,
             compacts: false,
             delete_retention: Span::from_secs(24 * 3600),
+            compaction_lag_min: Span::ZERO,
+            compaction_lag_max: Span::MAX,
+            dirty_percent_min: 50,
             producer_expiration: Span::from_secs(24 * 3600),
             checkpoint_bytes: 64 << 20,
             checkpoint_time: Span::from_secs(5),

@@ -6,6 +6,7 @@
 
 mod append;
 mod checkpoint;
+mod compaction;
 mod config;
 mod error;
 mod flush;
@@ -18,7 +19,9 @@ mod tests;
 mod truncate;
 
 pub use append::{Appended, Origin};
+pub(crate) use checkpoint::Lease;
 pub use checkpoint::{CheckpointDone, CheckpointJob};
+pub use compaction::SwapJob;
 pub(crate) use config::INDEX_INTERVAL_DEFAULT;
 pub use config::LogConfig;
 pub use error::{AppendError, LogDamage, OpenLogError, ReadError};
@@ -26,6 +29,7 @@ pub use open::{OpenReport, Truncation};
 pub use read::ReadSlice;
 pub use retention::{DeleteJob, RemoveJob};
 pub use search::{RecordCodec, TimeHit};
+pub(crate) use search::{read_batch, read_records};
 
 use crate::dir::{Indexed, LogDir, PartitionKey};
 use crate::epochs::{EpochCache, EpochEnd};
@@ -35,6 +39,7 @@ use crate::scan::{Placed, ScanError, read_marker};
 use crate::segment::Segment;
 use base::{EndOffset, LeaderEpoch, Now, TopicId, hit, planted};
 use checkpoint::CheckpointState;
+use compaction::CompactState;
 use flush::FlushState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,6 +70,7 @@ pub struct Log {
     snapshots: BTreeSet<i64>,
     flush: FlushState,
     checkpoint: CheckpointState,
+    compact: CompactState,
 }
 
 impl Log {
@@ -184,13 +190,17 @@ impl Log {
 
     /// Closes files and drops caches that the next use opens again.
     pub fn release(&mut self) {
+        self.active.forget_recent();
+        if self.compact.is_swapping() {
+            // The new segments cannot be opened by name yet.
+            return;
+        }
         let unsealed = self.flush.unsealed();
         for (base, slot) in &mut self.closed {
             if !unsealed.contains(base) {
                 *slot = None;
             }
         }
-        self.active.forget_recent();
     }
 
     fn closed_bases(&self) -> Vec<i64> {

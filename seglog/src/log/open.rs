@@ -6,8 +6,10 @@
 //! never cut (rule B9).
 
 use super::checkpoint::CheckpointState;
+use super::compaction::CompactState;
 use super::flush::FlushState;
 use super::{Log, LogConfig, LogDamage, OpenLogError, ReadError};
+use crate::compact::complete_swaps;
 use crate::dir::{FlushPoint, Indexed, LogDir, PartitionKey};
 use crate::disk::{Disk, DiskErrorKind, OpenMode};
 use crate::durable::{read_small, remove_if_there, sync_parent, write_small};
@@ -118,6 +120,7 @@ impl Log {
         let path: Arc<str> = name.to_string().into();
         check_topic(&**dir.disk(), &path, topic)?;
         let key = PartitionKey { topic, partition: name.partition() };
+        complete_swaps(&**dir.disk(), &path).map_err(|error| OpenLogError::scan(0, error))?;
         let mut listing = Listing::read(&**dir.disk(), &path)?;
         let point = listing.flush_point(dir, key, name);
         listing.remove_leftovers(&**dir.disk())?;
@@ -508,6 +511,7 @@ impl<'d> Recovery<'d> {
         let first = self.closed.first_key_value().map_or(active.base, |(base, _)| *base);
         let end = EndOffset(self.end);
         let generation = dir.points().generation(key);
+        let cleaned = dir.cleaned(&name);
         Ok(Log {
             flush: FlushState::new(generation, unsealed),
             checkpoint: CheckpointState::new(now, self.end, active.size),
@@ -523,6 +527,7 @@ impl<'d> Recovery<'d> {
             end,
             flushed: end,
             indexed: Indexed::default(),
+            compact: CompactState::new(cleaned.min(end).0),
             epochs: EpochCache::default(),
             producers: ProducerStates::default(),
             snapshots: BTreeSet::new(),

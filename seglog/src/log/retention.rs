@@ -139,11 +139,12 @@ impl Log {
 
     pub(super) fn delete_before(&mut self, start: i64) -> Option<DeleteJob> {
         let start = EndOffset(start).max(self.start);
+        let wait = self.compact.is_swapping();
         let bases: Vec<i64> = self
             .closed
             .keys()
             .copied()
-            .take_while(|base| self.next_base(*base).is_some_and(|next| next <= start.0))
+            .take_while(|base| !wait && self.next_base(*base).is_some_and(|next| next <= start.0))
             .collect();
         if bases.is_empty() && start == self.start {
             return None;
@@ -212,8 +213,14 @@ impl DeleteJob {
     /// Moves the start durably, then takes the files away from the log by renaming them. Waits for the device.
     ///
     /// # Errors
-    /// As the disk. What was not renamed is dropped when the log is next opened.
+    /// As the disk; after an error other than `NoSpace` the directory is fenced. What was not renamed is dropped
+    /// when the log is next opened.
     pub fn run(self) -> Result<RemoveJob, DiskError> {
+        let dir = Arc::clone(&self.dir);
+        dir.fence_on_error(self.delete())
+    }
+
+    fn delete(self) -> Result<RemoveJob, DiskError> {
         if planted!(B15) {
             self.rename_files()?;
         }

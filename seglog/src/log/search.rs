@@ -133,7 +133,7 @@ fn search_batch(
 }
 
 /// The plain records of a batch in a file; `None` if they cannot be had.
-pub(super) fn read_records(
+pub(crate) fn read_records(
     segment: &Segment,
     placed: &Placed,
     codec: &dyn RecordCodec,
@@ -148,7 +148,7 @@ pub(super) fn read_records(
 }
 
 /// The bytes of a batch in a file; `None` if it is too large to be held.
-pub(super) fn read_batch(segment: &Segment, placed: &Placed) -> Result<Option<Vec<u8>>, ScanError> {
+pub(crate) fn read_batch(segment: &Segment, placed: &Placed) -> Result<Option<Vec<u8>>, ScanError> {
     let total = placed.header.total_bytes();
     if total > BATCH_BYTES_MAX {
         return Ok(None);

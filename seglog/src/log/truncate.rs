@@ -17,8 +17,8 @@ use crate::text;
 use base::{EndOffset, Now, hit};
 
 impl Log {
-    /// Drops the batches that end after `offset`; returns the log's new end, which is `offset` or, if that lies
-    /// within a batch, the batch's first offset. Waits for the device.
+    /// Drops the batches that end after `offset`; returns the log's new end, which is where the last batch that
+    /// stays ends: at `offset`, or before it if that lies within a batch or a gap. Waits for the device.
     ///
     /// # Errors
     /// [`OpenLogError::Damaged`], `Fenced`, `Disk`. After an error the log must be opened anew.
@@ -32,11 +32,12 @@ impl Log {
             return self.empty_at(offset, now);
         }
         let base = self.floor_base(offset.0);
-        let spot = self
-            .ask(base, |segment| segment.find(offset.0))
-            .map_err(|error| OpenLogError::scan(base, error))?;
-        let end = spot.map_or(offset, |spot| EndOffset(spot.base_offset).min(offset));
-        let position = spot.map(|spot| spot.position);
+        let cut = |segment: &Segment| {
+            let position = segment.find(offset.0)?.map_or(segment.size, |spot| spot.position);
+            Ok((position, segment.end_before(position)?))
+        };
+        let (position, end) = self.ask(base, cut).map_err(|error| OpenLogError::scan(base, error))?;
+        let end = EndOffset(end);
         self.keep_snapshots(end)?;
         self.indexed = Indexed::default();
         // The start moves back with the end, as in Kafka: nothing can be read in between.
@@ -59,6 +60,7 @@ impl Log {
     pub fn start_over_at(&mut self, offset: EndOffset, now: Now) -> Result<EndOffset, OpenLogError> {
         hit!(log_started_over);
         self.checkpoint.invalidate(EndOffset(-1));
+        self.settle_compaction(EndOffset(0))?;
         for snapshot in list_snapshots(&**self.dir.disk(), &self.path)? {
             self.remove_snapshot(snapshot)?;
         }
@@ -71,7 +73,14 @@ impl Log {
             snapshot.write(&**self.dir.disk(), &self.path)?;
             self.snapshots.insert(snapshot.offset);
         }
-        Ok(())
+        self.settle_compaction(end)
+    }
+
+    /// No compaction that began before the cut may put its segments in place after it.
+    fn settle_compaction(&mut self, end: EndOffset) -> Result<(), OpenLogError> {
+        self.compact.settle(end)?;
+        crate::compact::remove_unfinished(&**self.dir.disk(), &self.path)?;
+        Ok(self.dir.note_cleaned(&self.name, self.cleaned_to())?)
     }
 
     fn empty_at(&mut self, offset: EndOffset, now: Now) -> Result<EndOffset, OpenLogError> {
@@ -103,8 +112,8 @@ impl Log {
         Ok(())
     }
 
-    /// Makes the segment at `base` the active one, cut at `position` if that is given.
-    fn reopen_active(&mut self, base: i64, position: Option<u64>) -> Result<(), ScanError> {
+    /// Makes the segment at `base` the active one, cut at `position`.
+    fn reopen_active(&mut self, base: i64, position: u64) -> Result<(), ScanError> {
         let interval = self.config.index_interval_bytes;
         if base != self.active.base {
             let path = path(&self.path, base, FileKind::Log, Stage::Live);
@@ -114,8 +123,7 @@ impl Log {
             let index = closed.map_or(Index::Memory(SegmentIndex::default()), |segment| segment.index);
             self.active = Segment::with_index(base, file, size, index);
         }
-        let size = position.unwrap_or(self.active.size);
-        self.active.cut(size, interval)?;
+        self.active.cut(position, interval)?;
         Ok(self.active.trim_index_files(&**self.dir.disk(), &self.path)?)
     }
 

@@ -117,6 +117,12 @@ impl BatchBuilder {
         self.last_offset_delta = self.last_offset_delta.max(delta);
     }
 
+    /// Sets the latest timestamp, where it is not that of a record: with log append time, and where compaction
+    /// has left no record.
+    pub fn set_max_timestamp(&mut self, timestamp: i64) {
+        self.max_timestamp = timestamp;
+    }
+
     /// Number of records so far.
     #[must_use]
     pub const fn count(&self) -> i32 {

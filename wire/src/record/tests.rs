@@ -306,6 +306,7 @@ fn the_cleaners_batches_keep_gaps_and_horizon() {
     let mut builder = BatchBuilder::new(meta);
     builder.push_at(4, &RecordFields { timestamp: 4_000, ..RecordFields::default() });
     builder.extend_to(9);
+    builder.set_max_timestamp(4_000);
     let bytes = builder.finish();
     let batch = Batch::parse(&bytes).unwrap();
     batch.header().check().unwrap();
@@ -335,4 +336,20 @@ fn markers_read_back_and_junk_is_none() {
         let record = Records::new(builder.payload(), 1).next().unwrap().unwrap();
         assert_eq!(EndTxnMarker::parse(&record), None);
     }
+}
+
+#[test]
+fn a_batch_may_be_left_empty() {
+    let meta = BatchMeta { base_offset: 7, producer_id: 3, base_sequence: 5, ..BatchMeta::default() };
+    let mut builder = BatchBuilder::new(meta);
+    builder.extend_to(4);
+    builder.set_max_timestamp(99);
+    let bytes = builder.finish();
+    let batch = Batch::parse(&bytes).unwrap();
+    batch.check_crc().unwrap();
+    batch.header().check().unwrap();
+    let header = batch.header();
+    assert_eq!((bytes.len(), header.record_count, header.last_offset()), (HEADER_BYTES, 0, LastOffset(11)));
+    assert_eq!((header.last_sequence(), header.max_timestamp), (9, 99));
+    assert_eq!(Records::new(batch.payload(), 0).count(), 0);
 }
