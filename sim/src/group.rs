@@ -53,6 +53,8 @@ struct Member {
     slowness: i32,
     member_id: Str,
     generation: i32,
+    /// Who assigns in this generation.
+    leader: Str,
     phase: Phase,
 }
 
@@ -97,7 +99,14 @@ impl Participant {
     pub(crate) fn member(group: &str, instance: Option<String>, slowness: u32) -> Self {
         let instance = instance.map(|name| name.as_str().into());
         let slowness = i32::try_from(slowness).unwrap_or(1);
-        let member = Member { instance, slowness, member_id: Str::EMPTY, generation: -1, phase: Phase::Lost };
+        let member = Member {
+            instance,
+            slowness,
+            member_id: Str::EMPTY,
+            generation: -1,
+            leader: Str::EMPTY,
+            phase: Phase::Lost,
+        };
         Self::new(group, Kind::Member(member))
     }
 
@@ -240,6 +249,7 @@ impl Participant {
         }
         if code == 0 {
             member.generation = joined.generation_id;
+            member.leader = joined.leader.clone();
             let is_leader = joined.leader == member.member_id && !joined.skip_assignment;
             let members = if is_leader { joined.members } else { Vec::new() };
             let members = members.into_iter().map(|member| member.member_id).collect();
@@ -252,7 +262,7 @@ impl Participant {
         let Kind::Member(member) = &mut self.kind else { return Ok(()) };
         let owned: Vec<i32> = assignment.iter().map(|byte| i32::from(*byte)).collect();
         let who = member.instance.as_ref().unwrap_or(&member.member_id);
-        promises.owns(&self.group, member.generation, &owned, who)?;
+        promises.owns(&self.group, (member.generation, &member.leader), &owned, who)?;
         member.phase = Phase::Stable { owned, next: BTreeMap::new() };
         Ok(())
     }

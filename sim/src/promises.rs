@@ -25,8 +25,9 @@ impl Default for Known {
 pub(crate) struct Promises {
     known: BTreeMap<(String, i32), Known>,
     sent: BTreeMap<(String, i32), BTreeSet<i64>>,
-    /// Who was given a partition in a generation.
-    owners: BTreeMap<(String, i32, i32), String>,
+    /// Who was given a partition in a generation. A group that was removed begins again at generation one, so
+    /// the leader, whose id is never used again, tells which.
+    owners: BTreeMap<(String, i32, String, i32), String>,
     /// Commits that were acknowledged.
     pub(crate) acked: usize,
     /// Assignments that members got.
@@ -99,13 +100,13 @@ impl Promises {
     pub(crate) fn owns(
         &mut self,
         group: &str,
-        generation: i32,
+        (generation, leader): (i32, &str),
         partitions: &[i32],
         who: &str,
     ) -> Result<(), String> {
         self.assigned += 1;
         for partition in partitions {
-            let key = (group.to_owned(), generation, *partition);
+            let key = (group.to_owned(), generation, leader.to_owned(), *partition);
             let owner = self.owners.entry(key).or_insert_with(|| who.to_owned());
             if owner != who {
                 return Err(format!(

@@ -356,8 +356,8 @@ impl World {
         let Some(at) = wake_at else { return };
         let pending = self.wakes.get(&owner).filter(|(of, old)| *of == incarnation && *old > self.now);
         if pending.is_none_or(|(_, old)| at < *old) {
-            self.wakes.insert(owner, (incarnation, at));
             let delay = at.since(self.now).max(Span::from_micros(1));
+            self.wakes.insert(owner, (incarnation, self.now + delay));
             self.at(delay, Event::Wake(incarnation, owner));
         }
     }

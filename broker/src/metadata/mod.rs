@@ -13,7 +13,7 @@ use crate::effects::{Asked, Effects, Input, Level, Mail, Owner, Reply};
 use crate::job::{Job, JobDone};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas, View};
-use base::{BrokerId, Instant, Machine, Now, Rng, Span, Uuid, hit, planted};
+use base::{BrokerId, Instant, Machine, Now, Rng, Span, TopicId, Uuid, hit, planted};
 use bytes::Bytes;
 use cluster::controller::{self, Command, Controller, Defaults};
 use cluster::record_codec::{decode_entry, encode_entry};
@@ -87,6 +87,10 @@ pub struct Metadata {
     snapshotting: bool,
     /// A write that waits for room on the disk, and when it is tried again.
     full: Option<(Instant, Persist)>,
+    /// Topics with partitions that wait for room on the disk, and when they are tried again.
+    unopened: Option<(Instant, Vec<TopicId>)>,
+    /// The operator has been told that they wait.
+    told_full: bool,
     /// The records so far of a decision that spans entries.
     open: Option<Vec<Record>>,
     next_retention: Instant,
@@ -138,6 +142,8 @@ impl Metadata {
             phase: Phase::Electing,
             snapshotting: false,
             full: None,
+            unopened: None,
+            told_full: false,
             open: None,
             next_retention,
         })
@@ -180,6 +186,7 @@ impl Metadata {
         }
         self.drive(now, fx);
         self.retry_when_due(now, fx);
+        self.open_when_due(now, fx);
         self.apply_retention(now, fx);
     }
 
@@ -358,7 +365,14 @@ impl Metadata {
     fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
         let mut replicas = self.view.replicas.clone();
         let target = partitions::Target { node: &self.node, shared: &self.shared, image: &self.committed };
-        partitions::apply(&target, delta, &mut replicas, now, fx);
+        let waiting = partitions::apply(&target, delta, &mut replicas, now, fx);
+        if !waiting.is_empty() {
+            if !self.told_full {
+                fx.log(Level::Error, "The disk is full: new partitions wait until there is room");
+            }
+            self.unopened = Some((now.mono + FULL_RETRY, waiting));
+        }
+        self.told_full = self.unopened.is_some();
         let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
         self.view = Arc::new(view);
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
@@ -489,6 +503,23 @@ impl Metadata {
         } else {
             fx.wake(at);
             self.full = Some((at, persist));
+        }
+    }
+
+    /// Opens the partitions that found no room on the disk before.
+    fn open_when_due(&mut self, now: Now, fx: &mut Effects) {
+        match self.unopened.take() {
+            Some((at, topics)) if now.mono >= at => {
+                self.apply_delta(&Delta { topics, ..Delta::default() }, now, fx);
+                if let Some((at, _)) = &self.unopened {
+                    fx.wake(*at);
+                }
+            }
+            Some((at, topics)) => {
+                fx.wake(at);
+                self.unopened = Some((at, topics));
+            }
+            None => {}
         }
     }
 

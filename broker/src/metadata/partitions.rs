@@ -4,9 +4,11 @@ use crate::effects::{Effects, Level};
 use crate::replica::{Opening, Replica};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas};
-use base::{Now, PartitionIndex};
+use base::{Now, PartitionIndex, TopicId, hit};
 use cluster::config::{ResourceKind, TopicConfig};
 use cluster::{Delta, Image, Topic};
+use seglog::OpenLogError;
+use seglog::disk::DiskErrorKind;
 use std::sync::Arc;
 
 /// A delta that names all topics: what a start from a snapshot has to open.
@@ -14,8 +16,15 @@ pub(super) fn everything(image: &Image) -> Delta {
     Delta { topics: image.topics().map(|topic| topic.id).collect(), ..Delta::default() }
 }
 
-/// Carries a delta out on the local partitions.
-pub(super) fn apply(target: &Target<'_>, delta: &Delta, replicas: &mut Replicas, now: Now, fx: &mut Effects) {
+/// Carries a delta out on the local partitions. Returns the topics of which a partition found no room on the
+/// disk: they are to be tried again.
+pub(super) fn apply(
+    target: &Target<'_>,
+    delta: &Delta,
+    replicas: &mut Replicas,
+    now: Now,
+    fx: &mut Effects,
+) -> Vec<TopicId> {
     for (id, name) in &delta.removed {
         let gone: Vec<_> = replicas.keys().filter(|(topic, _)| topic == id).copied().collect();
         for key in gone {
@@ -27,10 +36,14 @@ pub(super) fn apply(target: &Target<'_>, delta: &Delta, replicas: &mut Replicas,
         }
         fx.log(Level::Info, format!("Topic {name} is deleted"));
     }
+    let mut waiting = Vec::new();
     for topic in delta.topics.iter().filter_map(|id| target.image.topic_by_id(*id)) {
-        target.open_topic(topic, replicas, now, fx);
+        if !target.open_topic(topic, replicas, now, fx) {
+            waiting.push(topic.id);
+        }
     }
     target.configure(delta, replicas, fx);
+    waiting
 }
 
 /// What the partitions are to become.
@@ -45,7 +58,9 @@ impl Target<'_> {
         Arc::new(self.image.topic_config(topic, self.node.config.node_id, &self.node.fixed))
     }
 
-    fn open_topic(&self, topic: &Topic, replicas: &mut Replicas, now: Now, fx: &mut Effects) {
+    /// False if a partition found no room on the disk.
+    fn open_topic(&self, topic: &Topic, replicas: &mut Replicas, now: Now, fx: &mut Effects) -> bool {
+        let mut all = true;
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
@@ -64,12 +79,17 @@ impl Target<'_> {
                 Ok(replica) => {
                     replicas.insert_mut((topic.id, index), Arc::new(replica));
                 }
+                Err(OpenLogError::Disk(error)) if error.kind == DiskErrorKind::NoSpace => {
+                    hit!(partition_waits_for_space);
+                    all = false;
+                }
                 // The partition stays away: its clients hear NOT_LEADER_OR_FOLLOWER, nothing is overwritten.
                 Err(error) => {
                     fx.log(Level::Error, format!("{}-{index} cannot be opened: {error}", topic.name))
                 }
             }
         }
+        all
     }
 
     fn configure(&self, delta: &Delta, replicas: &Replicas, fx: &mut Effects) {
