@@ -50,6 +50,7 @@ enum Kind {
 struct Member {
     /// For static members, which keep it for the run.
     instance: Option<Str>,
+    slowness: i32,
     member_id: Str,
     generation: i32,
     phase: Phase,
@@ -92,9 +93,11 @@ enum Asked {
 type Frame = (i16, Bytes);
 
 impl Participant {
-    pub(crate) fn member(group: &str, instance: Option<String>) -> Self {
+    /// A member that is alive if it is heard of within `slowness` times the usual.
+    pub(crate) fn member(group: &str, instance: Option<String>, slowness: u32) -> Self {
         let instance = instance.map(|name| name.as_str().into());
-        let member = Member { instance, member_id: Str::EMPTY, generation: -1, phase: Phase::Lost };
+        let slowness = i32::try_from(slowness).unwrap_or(1);
+        let member = Member { instance, slowness, member_id: Str::EMPTY, generation: -1, phase: Phase::Lost };
         Self::new(group, Kind::Member(member))
     }
 
@@ -331,7 +334,8 @@ impl Member {
                         self.phase = Phase::Joining;
                         call.join(rng, self)
                     }
-                    2..=20 if !next.is_empty() => {
+                    // Who is slow leaves its offsets alone for longer than they would be kept without it.
+                    2..=20 if !next.is_empty() && (self.slowness == 1 || rng.chance(1, 10)) => {
                         let offsets: Vec<_> = next.iter().map(|(part, at)| (*part, *at)).collect();
                         next.values_mut().for_each(|at| *at += 1);
                         call.commit(rng, promises, offsets, Some(self))

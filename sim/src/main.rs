@@ -48,6 +48,7 @@ fn campaign(seeds: u64, from: u64, trace: usize, require_all: bool) -> ExitCode 
             println!("seed {seed} failed: {failure}");
         }
     }
+    println!("simulated seconds {}", total.millis / 1_000);
     println!("seeds {seeds}, starts {}, crashes {}, replies {}", total.starts, total.crashes, total.replies);
     println!("acknowledged {}, read at the end {}", total.acked, total.read);
     println!("offsets committed {}, assignments {}", total.committed, total.assigned);

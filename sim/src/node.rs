@@ -41,6 +41,8 @@ impl SimNode {
             set("offsets.topic.num.partitions", rng.between(1, 4).to_string()),
             set("group.initial.rebalance.delay.ms", rng.between(0, 50).to_string()),
             set("group.min.session.timeout.ms", "100".into()),
+            set("offsets.retention.minutes", "1".into()),
+            set("offsets.retention.check.interval.ms", "5000".into()),
             set("log.segment.bytes", (1 << 20).to_string()),
         ]);
         Self { disk: MemDisk::new(), running: None, incarnation: 0, settings, reactors: options.reactors }

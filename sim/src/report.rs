@@ -46,6 +46,8 @@ pub struct Report {
     pub committed: usize,
     /// Assignments that group members got.
     pub assigned: usize,
+    /// Milliseconds that passed in the simulated world.
+    pub millis: u64,
     /// Records found at the end.
     pub read: usize,
     /// Acknowledged records of `replicated` topics that power failures took: allowed, and expected.
@@ -72,6 +74,7 @@ impl Report {
         self.replies += other.replies;
         self.acked += other.acked;
         self.read += other.read;
+        self.millis += other.millis;
         self.committed += other.committed;
         self.assigned += other.assigned;
         self.lost_volatile += other.lost_volatile;

@@ -54,6 +54,9 @@ const STUCK_AFTER: Span = Span::from_secs(3_600);
 /// So is one of more events than this.
 const STEPS_MAX: u64 = 500_000;
 
+/// By how much clients are slower in a slow run.
+const SLOW: u32 = 1_500;
+
 #[derive(Debug)]
 enum Event {
     /// For an owner of the node's incarnation.
@@ -94,6 +97,8 @@ struct World {
     sent: u32,
     steps: u64,
     calm: bool,
+    /// By how much clients are slower than usual: in a slow run offsets come of age.
+    slowness: u32,
     /// When each owner will be woken.
     wakes: BTreeMap<Owner, (u64, Instant)>,
     /// The node is down and its start is on the way.
@@ -112,6 +117,7 @@ pub fn run(options: Options) -> Outcome {
     let mut report = world.report;
     report.marks = base::marks::take();
     report.acked = world.history.acked();
+    report.millis = world.now.since(Instant::ZERO).as_millis();
     report.committed = world.history.promises.acked;
     report.assigned = world.history.promises.assigned;
     Outcome { report, hash: world.trace.hash(), failure }
@@ -141,6 +147,7 @@ impl World {
             sent: 0,
             steps: 0,
             calm: false,
+            slowness: if rng.fork(4).chance(1, 10) { SLOW } else { 1 },
             wakes: BTreeMap::new(),
             start_pending: true,
         }
@@ -181,11 +188,13 @@ impl World {
             for at in 0..self.rng.between(1, 4) {
                 name += 1;
                 let instance = self.rng.chance(1, 3).then(|| format!("instance-{at}"));
-                let member = Participant::member(&format!("group-{group}"), instance);
+                let member = Participant::member(&format!("group-{group}"), instance, self.slowness);
                 self.add_client(Client::participant(name, member));
             }
         }
-        for at in 0..2 {
+        // The offsets of a slow committer are forgotten for their age, and rightly so.
+        let committers = if self.slowness == 1 { 2 } else { 0 };
+        for at in 0..committers {
             name += 1;
             let committer = Participant::committer(&format!("committer-{at}"));
             self.add_client(Client::participant(name, committer));
@@ -430,7 +439,8 @@ impl World {
         client.reply(frame, &mut self.history)?;
         self.report.replies += 1;
         self.populate();
-        let delay = self.some_micros(50, 20_000);
+        let slowness = u64::from(self.slowness);
+        let delay = self.some_micros(50, 20_000 * slowness);
         self.at(delay, Event::Client(name));
         Ok(())
     }
@@ -521,6 +531,7 @@ impl World {
             .filter_map(|client| client.found().map(|(partition, _, _)| partition.clone()))
             .collect();
         // Fresh readers from the beginning, so that nothing rests on what was read before the last crash.
+        self.slowness = 1;
         for client in self.clients.values_mut() {
             client.disconnected(&mut self.history);
         }
@@ -537,7 +548,10 @@ impl World {
         let until = self.now + Span::from_secs(60);
         while !self.clients.values().all(Client::has_caught_up) {
             if self.now > until {
-                return Err("readers do not reach the end of their partitions".into());
+                let late = self.clients.values().filter(|client| !client.has_caught_up());
+                let late: Vec<_> =
+                    late.map(Client::found).map(|found| found.map(|(at, next, _)| (at, next))).collect();
+                return Err(format!("readers do not reach the end of their partitions: {late:?}"));
             }
             self.step()?;
         }

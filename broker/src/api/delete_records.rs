@@ -31,7 +31,11 @@ pub(super) fn handle(
     let mut trims = Vec::new();
     for topic in &request.topics {
         for part in &topic.partitions {
-            let replica = super::find_replica(&reactor.view, &topic.name, part.partition_index);
+            let replica = if cluster::is_internal(&topic.name) {
+                Err(ErrorCode::InvalidTopicException)
+            } else {
+                super::find_replica(&reactor.view, &topic.name, part.partition_index)
+            };
             let to = (part.offset != HIGH_WATERMARK).then_some(EndOffset(part.offset));
             trims.push(replica.map(|replica| (replica.clone(), to)));
         }

@@ -144,6 +144,10 @@ impl Turn<'_> {
 }
 
 fn check_partition(topic: &Topic, index: i32) -> Option<ErrorCode> {
+    // What coordinators know is what they wrote themselves.
+    if topic.is_internal() {
+        return Some(ErrorCode::InvalidTopicException);
+    }
     topic.partition(PartitionIndex(index)).is_none().then_some(ErrorCode::UnknownTopicOrPartition)
 }
 

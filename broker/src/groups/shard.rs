@@ -11,7 +11,7 @@ use crate::effects::{Level, Owner};
 use crate::job::Job;
 use crate::replica::{Replica, Waiter};
 use crate::scan::ScanError;
-use base::{Instant, LeaderEpoch, Machine, PartitionIndex, Span, hit};
+use base::{Instant, LeaderEpoch, Machine, PartitionIndex, Span, hit, planted};
 use coordinator::Token;
 use coordinator::group::{Command, Event, GroupConfig, GroupMachine, Hard, Reply, Soft};
 use std::collections::VecDeque;
@@ -84,7 +84,7 @@ impl Shard {
     /// Reads the log, or begins with nothing if there is nothing.
     fn load(&mut self, config: GroupConfig, io: &mut Io<'_>) {
         let (start, end) = self.replica.extent();
-        if start == end {
+        if start == end || planted!(D5) {
             return self.activate(Hard::default(), config, io);
         }
         let number = io.ticket();

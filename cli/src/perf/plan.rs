@@ -3,7 +3,7 @@
 use crate::connect::{Connect, Done, Failure, block_on};
 use base::Uuid;
 use client::core::Address;
-use client::{ErrorCode, NewTopic};
+use client::{ErrorCode, NewTopic, OffsetSpec};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ impl Plan {
             }
         }
         let described = admin.describe_topics(&[topic]).await?;
+        // A topic that was just created is known before its leaders serve; this waits until they do.
+        admin.list_offsets(topic, None, OffsetSpec::Earliest).await?;
         let cluster = admin.describe_cluster().await?;
         let described = described.into_iter().next().ok_or_else(|| Failure::not_found(topic))?;
         let mut leaders: BTreeMap<i32, Leader> = BTreeMap::new();

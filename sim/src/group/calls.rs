@@ -44,8 +44,8 @@ impl Call {
             JoinGroupRequestProtocol { name: "turns".into(), metadata: Bytes::new(), ..Default::default() };
         let request = JoinGroupRequest {
             group_id: self.group.as_str().into(),
-            session_timeout_ms: i32::try_from(rng.between(200, 600)).unwrap_or(200),
-            rebalance_timeout_ms: i32::try_from(rng.between(300, 900)).unwrap_or(300),
+            session_timeout_ms: i32::try_from(rng.between(200, 600)).unwrap_or(200) * member.slowness,
+            rebalance_timeout_ms: i32::try_from(rng.between(300, 900)).unwrap_or(300) * member.slowness,
             member_id: member.member_id.clone(),
             group_instance_id: member.instance.clone(),
             protocol_type: "turns".into(),

@@ -37,7 +37,8 @@ impl World {
             }
             self.node.disk.set_capacity(None);
         }
-        let delay = self.rng.between(50, 2_000);
+        // In a slow run there is time between faults.
+        let delay = self.rng.between(50, 2_000) * u64::from(self.slowness.div_ceil(20));
         self.at(Span::from_millis(delay), Event::Fault);
         Ok(())
     }

@@ -6,11 +6,14 @@ use super::{
 };
 use crate::effects::Owner;
 use crate::replica::Waiter;
+use crate::view::OFFSETS_TOPIC;
+use wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use wire::join_group::JoinGroupRequest;
 use wire::list_groups::ListGroupsRequest;
 use wire::offset_commit::OffsetCommitRequest;
+use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use wire::record::{BatchBuilder, BatchMeta, CheckedBatches, Compression, RecordFields};
-use wire::{ErrorCode, Str};
+use wire::{ErrorCode, Records, Str};
 
 #[test]
 fn nothing_is_answered_before_it_is_loaded() {
@@ -51,7 +54,9 @@ fn a_full_disk_is_survived() {
     // Who waited for the rebalance is sent away, and so is everybody until the log has been read again.
     let refused = node.reply::<JoinGroupRequest>(waiting).unwrap();
     assert_eq!(refused.error_code, ErrorCode::NotCoordinator.code());
-    assert_eq!(heartbeat(&mut node, "g", &first), ErrorCode::NotCoordinator);
+    let loading = ErrorCode::CoordinatorLoadInProgress;
+    assert_eq!(node.latest(&join_request("g", &Str::EMPTY)).error_code, loading.code());
+    assert_eq!(heartbeat(&mut node, "g", &first), ErrorCode::None);
     node.disk.set_capacity(None);
     node.advance(1);
     assert_eq!(committed(&mut node, "g", "t"), 3);
@@ -77,6 +82,31 @@ fn what_was_not_safe_when_the_partition_went_is_refused() {
     assert_eq!(refused.error_code, ErrorCode::NotCoordinator.code());
     assert_eq!(node.latest(&ListGroupsRequest::default()).error_code, 0);
     assert_eq!(node.latest(&join_request("g", &Str::EMPTY)).error_code, ErrorCode::NotCoordinator.code());
+}
+
+#[test]
+fn nobody_else_writes_to_the_offsets_topic() {
+    let mut node = TestNode::new();
+    commit(&mut node, "g", "t", 3);
+    let batch = batch_of(&[(b"key", None)]).finish();
+    let data = PartitionProduceData {
+        records: Some(Records::Bytes(batch.into())),
+        ..PartitionProduceData::default()
+    };
+    let topic = TopicProduceData {
+        name: OFFSETS_TOPIC.into(),
+        partition_data: vec![data],
+        ..TopicProduceData::default()
+    };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 1_000, topic_data: vec![topic], ..Default::default() };
+    let refused = ErrorCode::InvalidTopicException.code();
+    assert_eq!(node.ask(9, &request).responses[0].partition_responses[0].error_code, refused);
+    let partition = DeleteRecordsPartition { offset: -1, ..Default::default() };
+    let topic =
+        DeleteRecordsTopic { name: OFFSETS_TOPIC.into(), partitions: vec![partition], ..Default::default() };
+    let request = DeleteRecordsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(node.latest(&request).topics[0].partitions[0].error_code, refused);
 }
 
 /// Appends a batch to the partition of a group behind the coordinator's back.
@@ -129,7 +159,7 @@ fn a_log_that_cannot_be_read_is_said_and_hurts_no_other() {
     node.restart(Hold::Nothing);
     assert_eq!(
         node.ask(9, &fetch_request(&["g"], "t")).groups[0].error_code,
-        ErrorCode::NotCoordinator.code()
+        ErrorCode::CoordinatorLoadInProgress.code()
     );
     assert!(node.log.iter().any(|line| line.contains("cannot be loaded")), "{:?}", node.log);
     assert_eq!(committed(&mut node, "h", "t"), 5);

@@ -12,6 +12,9 @@ mod records;
 mod session;
 mod settings;
 
+#[cfg(test)]
+mod tests;
+
 pub use group::{Assignor, GroupSettings};
 pub use records::ConsumerRecord;
 pub use settings::{ConsumerSettings, Isolation, OffsetReset};
