@@ -4,13 +4,14 @@ use super::open::remove_segment;
 use super::{AppendError, Log};
 use crate::disk::{DiskError, DiskErrorKind};
 use crate::index::relative;
-use crate::producer::{ProducerBatch, Verdict};
+use crate::producer::Verdict;
 use crate::scan::Placed;
 use crate::segment::{Segment, Spot};
 use base::{EndOffset, LastOffset, LeaderEpoch, Now, Span, Timestamp, hit, planted};
 use std::io::IoSlice;
 use wire::record::{
-    BatchHeader, CheckedBatches, EndTxnMarker, HEADER_BYTES, Records, TimestampType, stamp_log_append_time,
+    Batch, BatchHeader, CheckedBatches, EndTxnMarker, HEADER_BYTES, Records, TimestampType,
+    stamp_log_append_time,
 };
 
 /// Who appends.
@@ -56,18 +57,17 @@ impl Log {
         now: Now,
     ) -> Result<Appended, AppendError> {
         self.check_open()?;
-        let mut headers: Vec<BatchHeader> = batches.iter().map(|batch| *batch.header()).collect();
-        self.check_sizes(&headers, origin)?;
-        if let Some(duplicate) = self.check_producers(&headers, origin)? {
+        self.check_sizes(batches, origin)?;
+        if let Some(duplicate) = self.check_producers(batches, origin)? {
             return Ok(duplicate);
         }
-        self.give_offsets(&mut headers, epoch, now);
+        let headers = self.give_offsets(batches, epoch, now);
         self.roll_if_needed(batches.bytes().len() as u64, &headers, now)?;
         let heads: Vec<[u8; HEADER_BYTES]> = headers.iter().map(BatchHeader::encode).collect();
         let mut parts = Vec::with_capacity(headers.len() * 2);
-        for (head, payload) in heads.iter().zip(payloads(batches, &headers)) {
+        for (head, batch) in heads.iter().zip(batches) {
             parts.push(IoSlice::new(head));
-            parts.push(IoSlice::new(payload));
+            parts.push(IoSlice::new(batch.payload()));
         }
         let base = LastOffset(self.end.0);
         let bytes = self.write(&mut parts, batches, &headers, now)?;
@@ -104,13 +104,13 @@ impl Log {
         }
     }
 
-    fn check_sizes(&self, headers: &[BatchHeader], origin: Origin) -> Result<(), AppendError> {
+    fn check_sizes(&self, batches: &CheckedBatches<'_>, origin: Origin) -> Result<(), AppendError> {
         let max = self.config.message_bytes_max;
-        let largest = headers.iter().map(BatchHeader::total_bytes).max().unwrap_or(0);
+        let largest = batches.iter().map(|batch| batch.header().total_bytes()).max().unwrap_or(0);
         if matches!(origin, Origin::Client { .. }) && largest > u64::from(max) {
             return Err(AppendError::BatchTooLarge { bytes: largest, max });
         }
-        let (bytes, max) = (headers.iter().map(BatchHeader::total_bytes).sum(), self.config.segment_bytes);
+        let (bytes, max) = (batches.bytes().len() as u64, self.config.segment_bytes);
         if bytes > u64::from(max) {
             return Err(AppendError::BatchesTooLarge { bytes, max });
         }
@@ -119,44 +119,48 @@ impl Log {
 
     fn check_producers(
         &self,
-        headers: &[BatchHeader],
+        batches: &CheckedBatches<'_>,
         origin: Origin,
     ) -> Result<Option<Appended>, AppendError> {
-        for header in headers.iter().filter(|header| header.has_producer()) {
+        for batch in batches {
+            let header = batch.header();
+            if !header.has_producer() {
+                continue;
+            }
             match origin {
                 Origin::Broker => self.producers.check_broker(header)?,
                 Origin::Client { strict } => match self.producers.check_client(header, strict)? {
                     Verdict::New => {}
-                    Verdict::Duplicate(batch) => return Ok(Some(self.duplicate(&batch))),
+                    Verdict::Duplicate(batch) => {
+                        let stamped = self.config.timestamp_type == TimestampType::LogAppendTime;
+                        return Ok(Some(Appended {
+                            base: LastOffset(batch.base_offset()),
+                            end: EndOffset(batch.last_offset + 1),
+                            log_append_time: stamped.then_some(Timestamp(batch.timestamp)),
+                            duplicate: true,
+                            bytes: 0,
+                        }));
+                    }
                 },
             }
         }
         Ok(None)
     }
 
-    /// The answer to a retry of a batch that is in the log.
-    fn duplicate(&self, batch: &ProducerBatch) -> Appended {
-        let stamped = self.config.timestamp_type == TimestampType::LogAppendTime;
-        Appended {
-            base: LastOffset(batch.base_offset()),
-            end: EndOffset(batch.last_offset + 1),
-            log_append_time: stamped.then_some(Timestamp(batch.timestamp)),
-            duplicate: true,
-            bytes: 0,
-        }
-    }
-
-    fn give_offsets(&self, headers: &mut [BatchHeader], epoch: LeaderEpoch, now: Now) {
+    fn give_offsets(&self, batches: &CheckedBatches<'_>, epoch: LeaderEpoch, now: Now) -> Vec<BatchHeader> {
         let stamp = self.config.timestamp_type == TimestampType::LogAppendTime;
         let mut next = self.end.0;
-        for header in headers {
+        let give = |batch: Batch<'_>| {
+            let mut header = *batch.header();
             header.base_offset = next;
             header.partition_leader_epoch = epoch.0;
             if stamp && !header.attributes.is_control() {
-                stamp_log_append_time(header, now.wall);
+                stamp_log_append_time(&mut header, now.wall);
             }
             next = header.end_offset().0;
-        }
+            header
+        };
+        batches.iter().map(give).collect()
     }
 
     /// Writes bytes at the end and lets the log's end move with them; what is derived follows (rule A18).
@@ -200,13 +204,13 @@ impl Log {
         now: Now,
     ) {
         let mut position = position;
-        for (header, payload) in headers.iter().zip(payloads(batches, headers)) {
+        for (header, batch) in headers.iter().zip(batches) {
             self.active.note(header, position, self.config.index_interval_bytes);
             self.active.note_recent(Spot::from(Placed { header: *header, position }));
             let epoch = LeaderEpoch(header.partition_leader_epoch);
             self.epochs.assign(epoch, EndOffset(header.base_offset));
             if header.has_producer() {
-                self.producers.apply(header, marker(header, payload), now.wall);
+                self.producers.apply(header, marker(&batch), now.wall);
             }
             position += header.total_bytes();
         }
@@ -293,21 +297,10 @@ impl Log {
     }
 }
 
-/// The records of each batch, by the headers, which need not be parsed again.
-fn payloads<'a>(batches: &CheckedBatches<'a>, headers: &[BatchHeader]) -> impl Iterator<Item = &'a [u8]> {
-    let mut rest = batches.bytes();
-    headers.iter().map(move |header| {
-        let total = usize::try_from(header.total_bytes()).unwrap_or(usize::MAX);
-        let (batch, after) = rest.split_at_checked(total).unwrap_or((rest, &[]));
-        rest = after;
-        batch.get(HEADER_BYTES..).unwrap_or_default()
-    })
-}
-
-fn marker(header: &BatchHeader, payload: &[u8]) -> Option<EndTxnMarker> {
-    if !header.attributes.is_control() {
+fn marker(batch: &Batch<'_>) -> Option<EndTxnMarker> {
+    if !batch.header().attributes.is_control() {
         return None;
     }
-    let record = Records::new(payload, header.record_count).next()?.ok()?;
+    let record = Records::new(batch.payload(), batch.header().record_count).next()?.ok()?;
     EndTxnMarker::parse(&record)
 }

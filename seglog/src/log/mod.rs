@@ -6,7 +6,6 @@
 
 mod append;
 mod checkpoint;
-mod claim;
 mod compaction;
 mod config;
 mod error;
