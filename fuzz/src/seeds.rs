@@ -1,7 +1,7 @@
 //! Writes seeds into `corpus/`: without them a fuzzer spends its first hours on finding out what a message is.
 
 #[path = "messages.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the same file serves every target, each of which uses a part")]
 mod messages;
 
 use ottla_codec::{Codec, compress};
