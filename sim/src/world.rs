@@ -1,17 +1,18 @@
 //! The world of one seed: a node, its clients, virtual time, faults, and a final reckoning.
 
 mod faults;
+mod streams;
 
-use crate::client::{Client, describe};
+use crate::client::Client;
 use crate::group::Participant;
 use crate::history::{History, Partition};
 use crate::node::{SimNode, Started, arm};
 use crate::report::Report;
 use crate::trace::Trace;
 use base::{Instant, Now, Rng, Span, Timestamp, plant};
-use broker::{ConnId, Effects, Fragment, Input, Job, JobDone, Mail, Owner, Reply};
-use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
+use broker::{ConnId, Effects, Input, Job, JobDone, Mail, Owner};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one run is like.
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ struct World {
     /// Each client's connection; what comes over an earlier one is lost.
     connections: BTreeMap<u64, ConnId>,
     next_connection: u64,
+    /// Connections that were closed: what was under way on them may still arrive, and gets no answer.
+    closed: BTreeSet<ConnId>,
     /// Where each connection's stream stands: bytes under way keep their order.
     last_delivery: BTreeMap<(ConnId, bool), Instant>,
     history: History,
@@ -141,6 +144,7 @@ impl World {
             clients: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: 0,
+            closed: BTreeSet::new(),
             last_delivery: BTreeMap::new(),
             history: History::default(),
             report: Report::default(),
@@ -206,25 +210,6 @@ impl World {
         self.clients.insert(name, client);
         self.connect(name);
         self.at(Span::from_millis(1), Event::Client(name));
-    }
-
-    fn connect(&mut self, name: u64) {
-        if !self.node.is_serving() {
-            return;
-        }
-        if let Some(client) = self.clients.get_mut(&name) {
-            client.connected = true;
-        }
-        self.next_connection += 1;
-        let conn = ConnId(self.next_connection);
-        self.connections.insert(name, conn);
-        let owner = self.reactor_of(conn);
-        let input = Input::Connected { conn, peer: "sim".into() };
-        self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, input));
-    }
-
-    fn reactor_of(&self, conn: ConnId) -> Owner {
-        Owner::Reactor(u16::try_from(conn.0 % u64::from(self.options.reactors)).unwrap_or(0))
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -300,6 +285,12 @@ impl World {
             return Ok(());
         }
         self.trace.event(self.now.as_nanos(), "input", || describe_input(owner, &input));
+        if let Input::Frame { conn, .. } = &input
+            && self.client_of(*conn).is_none()
+            && !self.closed.contains(conn)
+        {
+            return Err(format!("a request arrives over connection {}, which nobody has or closed", conn.0));
+        }
         self.maybe_arm_crash(12);
         let was_serving = self.node.is_serving();
         let now = self.wall();
@@ -376,40 +367,6 @@ impl World {
         Ok(())
     }
 
-    fn send_reply(&mut self, conn: ConnId, reply: &Reply) -> Result<(), String> {
-        let mut frame = BytesMut::new();
-        for fragment in &reply.fragments {
-            match fragment {
-                Fragment::Bytes(bytes) => frame.extend_from_slice(bytes),
-                Fragment::File { file, position, length } => {
-                    let mut buffer = vec![0; *length as usize];
-                    let read = file.read_at(&mut buffer, *position).map_err(|error| error.to_string())?;
-                    if read < buffer.len() {
-                        return Err("a reply promises bytes that its file does not have".into());
-                    }
-                    frame.extend_from_slice(&buffer);
-                }
-            }
-        }
-        self.trace.add(&frame);
-        let size = wire::frame::frame_size(&frame, usize::MAX >> 1).ok().flatten();
-        if size != Some(frame.len() - wire::frame::SIZE_BYTES) {
-            return Err("a reply whose size field is wrong".into());
-        }
-        let frame = frame.freeze().slice(wire::frame::SIZE_BYTES..);
-        let delay = self.stream_delay(conn, false);
-        self.at(delay, Event::Reply(conn, frame));
-        Ok(())
-    }
-
-    /// How long bytes take; never less than what was sent before them on the same stream.
-    fn stream_delay(&mut self, conn: ConnId, to_node: bool) -> Span {
-        let arrives = self.now + self.some_micros(20, 2_000);
-        let last = self.last_delivery.entry((conn, to_node)).or_insert(arrives);
-        *last = (*last).max(arrives);
-        last.since(self.now)
-    }
-
     fn run_job(&mut self, incarnation: u64, owner: Owner, job: Job) -> Result<(), String> {
         if incarnation != self.node.incarnation {
             return Ok(());
@@ -425,23 +382,6 @@ impl World {
         }
         let delay = self.some_micros(10, 5_000);
         self.at(delay, Event::Done(incarnation, owner, done));
-        Ok(())
-    }
-
-    fn client_of(&self, conn: ConnId) -> Option<u64> {
-        self.connections.iter().find(|(_, own)| **own == conn).map(|(name, _)| *name)
-    }
-
-    fn reply(&mut self, conn: ConnId, frame: Bytes) -> Result<(), String> {
-        let Some(name) = self.client_of(conn) else { return Ok(()) };
-        let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
-        self.trace.event(self.now.as_nanos(), "reply", || format!("client {name}: {} bytes", frame.len()));
-        client.reply(frame, &mut self.history)?;
-        self.report.replies += 1;
-        self.populate();
-        let slowness = u64::from(self.slowness);
-        let delay = self.some_micros(50, 20_000 * slowness);
-        self.at(delay, Event::Client(name));
         Ok(())
     }
 
@@ -463,39 +403,6 @@ impl World {
                 self.add_client(Client::producer(name + 1, partition.clone()));
                 self.add_client(Client::consumer(name + 2, partition));
             }
-        }
-    }
-
-    fn client_acts(&mut self, name: u64) -> Result<(), String> {
-        let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
-        if client.is_waiting() {
-            return Ok(());
-        }
-        if !client.connected {
-            self.connect(name);
-            let delay = self.some_micros(1_000, 50_000);
-            self.at(delay, Event::Client(name));
-            return Ok(());
-        }
-        if let Some(frame) = client.next_request(&mut self.rng, &mut self.history) {
-            self.sent += 1;
-            self.trace.event(self.now.as_nanos(), "ask", || format!("client {name}: {}", describe(&frame)));
-            self.trace.add(&frame);
-            let Some(conn) = self.connections.get(&name).copied() else { return Ok(()) };
-            let delay = self.stream_delay(conn, true);
-            let owner = self.reactor_of(conn);
-            let input = Input::Frame { conn, frame };
-            self.at(delay, Event::Input(self.node.incarnation, owner, input));
-        }
-        Ok(())
-    }
-
-    fn disconnect(&mut self, name: u64) {
-        self.connections.remove(&name);
-        if let Some(client) = self.clients.get_mut(&name) {
-            client.disconnected(&mut self.history);
-            let delay = self.some_micros(1_000, 20_000);
-            self.at(delay, Event::Client(name));
         }
     }
 
@@ -532,8 +439,10 @@ impl World {
             .collect();
         // Fresh readers from the beginning, so that nothing rests on what was read before the last crash.
         self.slowness = 1;
-        for client in self.clients.values_mut() {
-            client.disconnected(&mut self.history);
+        let names: Vec<u64> = self.clients.keys().copied().collect();
+        for name in names {
+            // Else a request that is under way would be carried out later, when its outcome counts as known.
+            self.hang_up(name);
         }
         self.clients.clear();
         let mut name = 10_000;

@@ -2,7 +2,6 @@
 
 use super::{Event, World};
 use base::Span;
-use broker::Input;
 use seglog::disk::Operation;
 
 impl World {
@@ -68,11 +67,7 @@ impl World {
         let names: Vec<u64> = self.clients.keys().copied().collect();
         let name = names[self.rng.index(names.len())];
         self.report.count("connection broken");
-        if let Some(conn) = self.connections.get(&name).copied() {
-            let owner = self.reactor_of(conn);
-            self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, Input::Closed { conn }));
-        }
-        self.disconnect(name);
+        self.hang_up(name);
     }
 
     /// Ends the process and loses what the disk was not told to keep; the node starts again a little later.
