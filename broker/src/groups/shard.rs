@@ -194,19 +194,27 @@ impl Shard {
     fn lose(&mut self, io: &mut Io<'_>) -> Vec<Answer> {
         hit!(shard_lost);
         io.fx.log(Level::Warn, format!("The groups of partition {} are loaded anew", self.index));
-        let answers = self.resign(io);
+        // The shard stays this node's: a list without its groups would not be whole.
+        let answers = self.send_away(ErrorCode::CoordinatorLoadInProgress, io);
         self.phase = Phase::Failed { again_at: io.now.mono + AGAIN_AFTER };
         answers
     }
 
-    /// Sends everybody away who waits.
+    /// Sends everybody away who waits: the shard is somebody else's.
     pub(super) fn resign(&mut self, io: &mut Io<'_>) -> Vec<Answer> {
+        self.send_away(ErrorCode::NotCoordinator, io)
+    }
+
+    fn send_away(&mut self, lists: ErrorCode, io: &mut Io<'_>) -> Vec<Answer> {
         let again_at = io.now.mono;
         let phase = core::mem::replace(&mut self.phase, Phase::Failed { again_at });
         let Phase::Active(mut active) = phase else { return Vec::new() };
         let decision = GroupMachine::decide(&active.hard, &mut active.soft, io.now, Command::Resign);
         let parked = active.parked.into_iter().flat_map(|(_, replies)| replies);
-        let refused = parked.map(|(token, _)| (token, Err(ErrorCode::NotCoordinator)));
+        let refused = parked.map(|(token, reply)| {
+            let is_list = matches!(reply, Reply::List(_));
+            (token, Err(if is_list { lists } else { ErrorCode::NotCoordinator }))
+        });
         let waiting = decision.replies.into_iter().map(|(token, reply)| (token, Ok(reply)));
         refused.chain(waiting).collect()
     }

@@ -67,6 +67,23 @@ fn a_full_disk_is_survived() {
 }
 
 #[test]
+fn a_list_that_waits_for_a_shard_that_is_lost_is_refused_and_not_empty() {
+    let mut node = TestNode::new();
+    commit(&mut node, "g", "t", 3);
+    node.hold = Hold::Flushes;
+    let _unsafe = node.send(9, &commit_request("g", "t", &[0], 4));
+    let list = node.send(5, &ListGroupsRequest::default());
+    assert!(node.reply::<ListGroupsRequest>(list).is_none());
+    let used = seglog::disk::Disk::space(&node.disk).map(|space| space.total - space.free).unwrap();
+    node.disk.set_capacity(Some(used));
+    let mut request = commit_request("g", "t", &[0], 5);
+    request.topics[0].partitions[0].committed_metadata = Some("x".repeat(4_000).as_str().into());
+    assert_eq!(commit_codes(&node.ask(9, &request)), [(0, ErrorCode::NotCoordinator)]);
+    let listed = node.reply::<ListGroupsRequest>(list).unwrap();
+    assert_eq!(listed.error_code, ErrorCode::CoordinatorLoadInProgress.code());
+}
+
+#[test]
 fn what_was_not_safe_when_the_partition_went_is_refused() {
     let mut node = TestNode::new();
     let _member = join(&mut node, "g");
