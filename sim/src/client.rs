@@ -2,7 +2,7 @@
 
 use crate::group::Participant;
 use crate::history::{Fate, History, Partition};
-use base::Rng;
+use base::{Rng, Timestamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
@@ -112,7 +112,12 @@ impl Client {
     }
 
     /// The next request, as a frame without its size.
-    pub(crate) fn next_request(&mut self, rng: &mut Rng, history: &mut History) -> Option<Bytes> {
+    pub(crate) fn next_request(
+        &mut self,
+        rng: &mut Rng,
+        now: Timestamp,
+        history: &mut History,
+    ) -> Option<Bytes> {
         if !self.connected || self.awaited.is_some() {
             return None;
         }
@@ -133,7 +138,7 @@ impl Client {
             }
             Role::Producer { partition, id: Some(id), sequence, again } => {
                 let (values, sequence) = again.unwrap_or_else(|| (fresh_values(rng), sequence));
-                self.produce(rng, history, &partition, id, (values, sequence))
+                self.produce((rng, now), history, &partition, id, (values, sequence))
             }
             Role::Consumer { partition, next, .. } => self.fetch(rng, partition, next),
         }
@@ -169,7 +174,7 @@ impl Client {
 
     fn produce(
         &mut self,
-        rng: &mut Rng,
+        (rng, now): (&mut Rng, Timestamp),
         history: &mut History,
         partition: &Partition,
         id: (i64, i16),
@@ -188,7 +193,8 @@ impl Client {
         let padding = vec![b'x'; rng.index(2_000)];
         for value in &values {
             let key = value.to_be_bytes();
-            batch.push(&RecordFields { key: Some(&key), value: Some(&padding), ..RecordFields::default() });
+            let (key, value) = (Some(&key[..]), Some(&padding[..]));
+            batch.push(&RecordFields { timestamp: now.0, key, value, ..RecordFields::default() });
         }
         let data = PartitionProduceData {
             index: partition.1,

@@ -217,6 +217,7 @@ impl World {
             return Err("nothing is left to happen".into());
         };
         self.now = at;
+        self.node.disk.set_clock(self.wall().wall);
         self.steps += 1;
         if at > Instant::ZERO + STUCK_AFTER || self.steps > STEPS_MAX {
             return Err(format!("stuck: {} of {} requests sent", self.sent, self.options.operations));
@@ -311,6 +312,9 @@ impl World {
     }
 
     fn carry_out(&mut self, owner: Owner, effects: Effects) -> Result<(), String> {
+        for line in &effects.log {
+            self.trace.event(self.now.as_nanos(), "log", || format!("{line:?}"));
+        }
         if let Some(reason) = effects.fatal {
             return self.fatal(&reason);
         }

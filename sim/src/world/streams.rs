@@ -78,6 +78,7 @@ impl World {
     }
 
     pub(super) fn client_acts(&mut self, name: u64) -> Result<(), String> {
+        let wall = self.wall().wall;
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
         if client.is_waiting() {
             return Ok(());
@@ -88,7 +89,7 @@ impl World {
             self.at(delay, Event::Client(name));
             return Ok(());
         }
-        if let Some(frame) = client.next_request(&mut self.rng, &mut self.history) {
+        if let Some(frame) = client.next_request(&mut self.rng, wall, &mut self.history) {
             self.sent += 1;
             self.trace.event(self.now.as_nanos(), "ask", || format!("client {name}: {}", describe(&frame)));
             self.trace.add(&frame);
