@@ -231,7 +231,7 @@ fn emptied(header: &BatchHeader) -> Vec<u8> {
     hit!(batch_emptied);
     let mut builder = BatchBuilder::new(meta(header));
     builder.extend_to(header.last_offset_delta);
-    builder.set_max_timestamp(header.max_timestamp);
+    // It has no records, so it has no latest one: a search by time must not end here.
     builder.finish()
 }
 

@@ -62,7 +62,7 @@ impl FlushJob {
 }
 
 impl LogDir {
-    /// Makes everything in `jobs` durable, and records what the round before reached. Waits for the device;
+    /// Makes everything in `jobs` durable, and at times records what the rounds before reached. Waits for the device;
     /// one round at a time. An empty round records what is left to record.
     ///
     /// # Errors
@@ -96,7 +96,8 @@ impl LogDir {
     }
 
     fn flush_all(&self, jobs: &[FlushJob]) -> Result<Vec<FlushOutcome>, DiskError> {
-        let recorded = self.points().record(&*self.disk)?;
+        // With nothing else to flush, this is what the round is for.
+        let recorded = self.points().record(&*self.disk, jobs.is_empty())?;
         let mut written: Vec<Arc<dyn DiskFile>> = recorded.into_iter().collect();
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {

@@ -4,14 +4,13 @@ use super::open::remove_segment;
 use super::{AppendError, Log};
 use crate::disk::{DiskError, DiskErrorKind};
 use crate::index::relative;
-use crate::producer::Verdict;
+use crate::producer::{ProducerBatch, Verdict};
 use crate::scan::Placed;
 use crate::segment::{Segment, Spot};
 use base::{EndOffset, LastOffset, LeaderEpoch, Now, Span, Timestamp, hit, planted};
 use std::io::IoSlice;
 use wire::record::{
-    Batch, BatchHeader, CheckedBatches, EndTxnMarker, HEADER_BYTES, Records, TimestampType,
-    stamp_log_append_time,
+    BatchHeader, CheckedBatches, EndTxnMarker, HEADER_BYTES, Records, TimestampType, stamp_log_append_time,
 };
 
 /// Who appends.
@@ -57,17 +56,18 @@ impl Log {
         now: Now,
     ) -> Result<Appended, AppendError> {
         self.check_open()?;
-        self.check_sizes(batches, origin)?;
-        if let Some(duplicate) = self.check_producers(batches, origin)? {
+        let mut headers: Vec<BatchHeader> = batches.iter().map(|batch| *batch.header()).collect();
+        self.check_sizes(&headers, origin)?;
+        if let Some(duplicate) = self.check_producers(&headers, origin)? {
             return Ok(duplicate);
         }
-        let headers = self.give_offsets(batches, epoch, now);
+        self.give_offsets(&mut headers, epoch, now);
         self.roll_if_needed(batches.bytes().len() as u64, &headers, now)?;
         let heads: Vec<[u8; HEADER_BYTES]> = headers.iter().map(BatchHeader::encode).collect();
         let mut parts = Vec::with_capacity(headers.len() * 2);
-        for (head, batch) in heads.iter().zip(batches) {
+        for (head, payload) in heads.iter().zip(payloads(batches, &headers)) {
             parts.push(IoSlice::new(head));
-            parts.push(IoSlice::new(batch.payload()));
+            parts.push(IoSlice::new(payload));
         }
         let base = LastOffset(self.end.0);
         let bytes = self.write(&mut parts, batches, &headers, now)?;
@@ -104,13 +104,13 @@ impl Log {
         }
     }
 
-    fn check_sizes(&self, batches: &CheckedBatches<'_>, origin: Origin) -> Result<(), AppendError> {
+    fn check_sizes(&self, headers: &[BatchHeader], origin: Origin) -> Result<(), AppendError> {
         let max = self.config.message_bytes_max;
-        let largest = batches.iter().map(|batch| batch.header().total_bytes()).max().unwrap_or(0);
+        let largest = headers.iter().map(BatchHeader::total_bytes).max().unwrap_or(0);
         if matches!(origin, Origin::Client { .. }) && largest > u64::from(max) {
             return Err(AppendError::BatchTooLarge { bytes: largest, max });
         }
-        let (bytes, max) = (batches.bytes().len() as u64, self.config.segment_bytes);
+        let (bytes, max) = (headers.iter().map(BatchHeader::total_bytes).sum(), self.config.segment_bytes);
         if bytes > u64::from(max) {
             return Err(AppendError::BatchesTooLarge { bytes, max });
         }
@@ -119,48 +119,44 @@ impl Log {
 
     fn check_producers(
         &self,
-        batches: &CheckedBatches<'_>,
+        headers: &[BatchHeader],
         origin: Origin,
     ) -> Result<Option<Appended>, AppendError> {
-        for batch in batches {
-            let header = batch.header();
-            if !header.has_producer() {
-                continue;
-            }
+        for header in headers.iter().filter(|header| header.has_producer()) {
             match origin {
                 Origin::Broker => self.producers.check_broker(header)?,
                 Origin::Client { strict } => match self.producers.check_client(header, strict)? {
                     Verdict::New => {}
-                    Verdict::Duplicate(batch) => {
-                        let stamped = self.config.timestamp_type == TimestampType::LogAppendTime;
-                        return Ok(Some(Appended {
-                            base: LastOffset(batch.base_offset()),
-                            end: EndOffset(batch.last_offset + 1),
-                            log_append_time: stamped.then_some(Timestamp(batch.timestamp)),
-                            duplicate: true,
-                            bytes: 0,
-                        }));
-                    }
+                    Verdict::Duplicate(batch) => return Ok(Some(self.duplicate(&batch))),
                 },
             }
         }
         Ok(None)
     }
 
-    fn give_offsets(&self, batches: &CheckedBatches<'_>, epoch: LeaderEpoch, now: Now) -> Vec<BatchHeader> {
+    /// The answer to a retry of a batch that is in the log.
+    fn duplicate(&self, batch: &ProducerBatch) -> Appended {
+        let stamped = self.config.timestamp_type == TimestampType::LogAppendTime;
+        Appended {
+            base: LastOffset(batch.base_offset()),
+            end: EndOffset(batch.last_offset + 1),
+            log_append_time: stamped.then_some(Timestamp(batch.timestamp)),
+            duplicate: true,
+            bytes: 0,
+        }
+    }
+
+    fn give_offsets(&self, headers: &mut [BatchHeader], epoch: LeaderEpoch, now: Now) {
         let stamp = self.config.timestamp_type == TimestampType::LogAppendTime;
         let mut next = self.end.0;
-        let give = |batch: Batch<'_>| {
-            let mut header = *batch.header();
+        for header in headers {
             header.base_offset = next;
             header.partition_leader_epoch = epoch.0;
             if stamp && !header.attributes.is_control() {
-                stamp_log_append_time(&mut header, now.wall);
+                stamp_log_append_time(header, now.wall);
             }
             next = header.end_offset().0;
-            header
-        };
-        batches.iter().map(give).collect()
+        }
     }
 
     /// Writes bytes at the end and lets the log's end move with them; what is derived follows (rule A18).
@@ -204,13 +200,13 @@ impl Log {
         now: Now,
     ) {
         let mut position = position;
-        for (header, batch) in headers.iter().zip(batches) {
+        for (header, payload) in headers.iter().zip(payloads(batches, headers)) {
             self.active.note(header, position, self.config.index_interval_bytes);
             self.active.note_recent(Spot::from(Placed { header: *header, position }));
             let epoch = LeaderEpoch(header.partition_leader_epoch);
             self.epochs.assign(epoch, EndOffset(header.base_offset));
             if header.has_producer() {
-                self.producers.apply(header, marker(&batch), now.wall);
+                self.producers.apply(header, marker(header, payload), now.wall);
             }
             position += header.total_bytes();
         }
@@ -297,10 +293,21 @@ impl Log {
     }
 }
 
-fn marker(batch: &Batch<'_>) -> Option<EndTxnMarker> {
-    if !batch.header().attributes.is_control() {
+/// The records of each batch, by the headers, which need not be parsed again.
+fn payloads<'a>(batches: &CheckedBatches<'a>, headers: &[BatchHeader]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = batches.bytes();
+    headers.iter().map(move |header| {
+        let total = usize::try_from(header.total_bytes()).unwrap_or(usize::MAX);
+        let (batch, after) = rest.split_at_checked(total).unwrap_or((rest, &[]));
+        rest = after;
+        batch.get(HEADER_BYTES..).unwrap_or_default()
+    })
+}
+
+fn marker(header: &BatchHeader, payload: &[u8]) -> Option<EndTxnMarker> {
+    if !header.attributes.is_control() {
         return None;
     }
-    let record = Records::new(batch.payload(), batch.header().record_count).next()?.ok()?;
+    let record = Records::new(payload, header.record_count).next()?.ok()?;
     EndTxnMarker::parse(&record)
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(super) struct FlushState {
     /// Counts truncations; a flush that began before one says nothing about the log after it.
     generation: u64,
-    /// Files of closed segments.
+    /// Files of closed segments, and the partition's identity.
     rolled: Vec<Arc<dyn DiskFile>>,
     /// Closed segments whose indexes are not in their files.
     unsealed: BTreeSet<i64>,
@@ -55,8 +55,9 @@ impl FlushState {
         }
     }
 
-    /// The log was just created.
-    pub(super) const fn mark_new(&mut self) {
+    /// The log was just created, and its identity written to `metadata`.
+    pub(super) fn mark_new(&mut self, metadata: Arc<dyn DiskFile>) {
+        self.rolled.push(metadata);
         self.is_new = true;
         self.dir_dirty = true;
     }
@@ -87,7 +88,7 @@ impl FlushState {
         self.unsealed.retain(|base| *base >= first);
     }
 
-    /// Files of closed segments that may not be durable.
+    /// Files that may not be durable, the active segment's aside.
     pub(super) fn rolled(&self) -> &[Arc<dyn DiskFile>] {
         &self.rolled
     }

@@ -6,6 +6,7 @@
 
 mod append;
 mod checkpoint;
+mod claim;
 mod compaction;
 mod config;
 mod error;

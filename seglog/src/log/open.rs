@@ -6,13 +6,14 @@
 //! never cut (rule B9).
 
 use super::checkpoint::CheckpointState;
+use super::claim::claim;
 use super::compaction::CompactState;
 use super::flush::FlushState;
 use super::{Log, LogConfig, LogDamage, OpenLogError, ReadError};
 use crate::compact::complete_swaps;
 use crate::dir::{FlushPoint, Indexed, LogDir, PartitionKey};
 use crate::disk::{Disk, DiskErrorKind, OpenMode};
-use crate::durable::{read_small, remove_if_there, sync_parent, write_small};
+use crate::durable::{read_small, remove_if_there, sync_parent};
 use crate::epochs::EpochCache;
 use crate::index::{Entry, SegmentIndex};
 use crate::names::{FileKind, LEADER_EPOCHS, PARTITION_METADATA, PartitionName, Stage, parse_segment_file};
@@ -54,6 +55,8 @@ struct Listing {
     snapshots: BTreeSet<i64>,
     /// Paths of what a crash left behind.
     leftovers: Vec<String>,
+    /// A compaction was interrupted when its result was whole.
+    has_swaps: bool,
 }
 
 /// A log on its way.
@@ -82,8 +85,8 @@ struct Seat {
 }
 
 impl Log {
-    /// Opens the log of a partition, creating its directory and first segment if there are none.
-    /// Waits for the device.
+    /// Opens the log of a partition, creating its directory and first segment if there are none; only then it
+    /// does not wait for the device.
     ///
     /// # Errors
     /// Any [`OpenLogError`].
@@ -98,9 +101,7 @@ impl Log {
             Err(error) if error.kind == DiskErrorKind::AlreadyExists => {}
             other => other?,
         }
-        let (mut log, _) = Self::open(dir, name, topic, config, now)?;
-        log.flush.mark_new();
-        Ok(log)
+        Self::open(dir, name, topic, config, now).map(|(log, _)| log)
     }
 
     /// Opens the log in an existing partition directory and recovers it. Waits for the device.
@@ -118,10 +119,13 @@ impl Log {
             return Err(OpenLogError::Fenced);
         }
         let path: Arc<str> = name.to_string().into();
-        check_topic(&**dir.disk(), &path, topic)?;
         let key = PartitionKey { topic, partition: name.partition() };
-        complete_swaps(&**dir.disk(), &path).map_err(|error| OpenLogError::scan(0, error))?;
+        let metadata = claim(&**dir.disk(), &path, topic, dir.flush_point(key, name).is_some())?;
         let mut listing = Listing::read(&**dir.disk(), &path)?;
+        if listing.has_swaps {
+            complete_swaps(&**dir.disk(), &path).map_err(|error| OpenLogError::scan(0, error))?;
+            listing = Listing::read(&**dir.disk(), &path)?;
+        }
         let point = listing.flush_point(dir, key, name);
         listing.remove_leftovers(&**dir.disk())?;
         let start = point.unwrap_or_default().start;
@@ -132,6 +136,9 @@ impl Log {
         log.load_epochs(&epochs)?;
         log.load_producers(listing.snapshots, point, now)?;
         log.finish_deletion()?;
+        if let Some(metadata) = metadata {
+            log.flush.mark_new(metadata);
+        }
         Ok((log, report))
     }
 
@@ -286,6 +293,7 @@ impl Listing {
                     listing.snapshots.insert(offset);
                 }
                 Some((base, _, Stage::Live)) => indexes.push((base, path())),
+                Some((_, FileKind::Log, Stage::Swap)) => listing.has_swaps = true,
                 Some(_) => listing.leftovers.push(path()),
                 None if entry.name.ends_with(".tmp") => listing.leftovers.push(path()),
                 None => {}
@@ -560,16 +568,6 @@ fn read_entries_of<E: Entry>(
     kind: FileKind,
 ) -> Result<Vec<E>, OpenLogError> {
     Ok(read_index(disk, &path(dir, base, kind, Stage::Live))?)
-}
-
-/// Compares the directory's topic with the one expected; a directory that does not say gets it written.
-fn check_topic(disk: &dyn Disk, dir: &str, topic: TopicId) -> Result<(), OpenLogError> {
-    let path = format!("{dir}/{PARTITION_METADATA}");
-    match read_small(disk, &path)?.and_then(|text| text::decode_partition_metadata(&text)) {
-        Some(found) if found == topic => Ok(()),
-        Some(found) => Err(OpenLogError::WrongTopic { found }),
-        None => Ok(write_small(disk, &path, text::encode_partition_metadata(topic).as_bytes())?),
-    }
 }
 
 pub(super) fn read_error(error: ReadError) -> OpenLogError {

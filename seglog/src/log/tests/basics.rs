@@ -362,6 +362,58 @@ fn a_directory_of_another_topic_is_not_taken() {
 }
 
 #[test]
+fn creation_waits_for_nothing_and_the_first_flush_makes_it_durable() {
+    let disk = MemDisk::new();
+    let dir = open_dir(&disk);
+    disk.set_latency(crate::disk::Operation::Sync, Span::from_millis(1));
+    disk.set_latency(crate::disk::Operation::SyncDir, Span::from_millis(1));
+    let _ = disk.take_latency();
+    let mut log = Log::create(&dir, &name(), TOPIC, small(), at(0)).unwrap();
+    append(&mut log, &plain(3)).unwrap();
+    assert_eq!(disk.take_latency(), Span::ZERO);
+    flush(&mut log);
+    drop(log);
+    drop(dir);
+    let (log, _) = open_with(&disk.crash_clone(&mut base::Rng::new(1), 0), small()).unwrap();
+    assert_eq!((log.topic(), log.end()), (TOPIC, EndOffset(3)));
+}
+
+#[test]
+fn a_lost_identity_is_restored_where_a_flush_vouches_for_it() {
+    let disk = MemDisk::new();
+    let mut log = create_with(&disk, small());
+    append(&mut log, &plain(3)).unwrap();
+    flush_twice(&mut log);
+    drop(log);
+    disk.open("t-0/partition.metadata", OpenMode::Replace).unwrap();
+    let (mut log, _) = open_with(&disk, small()).unwrap();
+    assert_eq!(log.end(), EndOffset(3));
+    flush(&mut log);
+    assert_eq!(Log::topic_of(log.dir(), &name()).unwrap(), Some(TOPIC));
+}
+
+#[test]
+fn batches_that_are_nobodys_are_set_aside() {
+    let disk = MemDisk::new();
+    let mut log = create_with(&disk, small());
+    append(&mut log, &plain(3)).unwrap();
+    flush(&mut log);
+    drop(log);
+    disk.open("t-0/partition.metadata", OpenMode::Replace).unwrap();
+    for round in 0..2 {
+        let (mut log, _) = open_with(&disk, small()).unwrap();
+        assert_eq!((log.start(), log.end()), (EndOffset(0), EndOffset(0)));
+        append(&mut log, &plain(1)).unwrap();
+        drop(log);
+        disk.open("t-0/partition.metadata", OpenMode::Replace).unwrap();
+        let strays = disk.list("").unwrap().into_iter().filter(|entry| entry.name.ends_with("-stray"));
+        let strays: Vec<_> = strays.collect();
+        assert_eq!(strays.len(), round + 1);
+        assert!(length(&disk, &format!("{}/00000000000000000000.log", strays[0].name)) > 0);
+    }
+}
+
+#[test]
 fn releasing_files_changes_nothing_that_is_seen() {
     let disk = MemDisk::new();
     let mut log = create_with(&disk, small());
