@@ -4,6 +4,7 @@
 
 mod codegen;
 mod fuzz;
+mod licences;
 mod shell;
 mod test;
 mod tidy;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [--install] [--lane NAME]...
                       everything that CI runs, or the named lanes; --install gets missing system packages
   tidy                the rules of the house: edges, fences, sizes
+  licences            write docs/third-party.md
   tour [--file F] [--key-field N]
                       a real log through a broker, with consumer groups and kills; `-` is standard input
   fuzz [TARGET] [SECONDS]
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
         ["test", rest @ ..] => test::main(rest),
+        ["licences"] => licences::write(),
         ["tidy"] => tidy::check(),
         ["tour", rest @ ..] => tour::main(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
