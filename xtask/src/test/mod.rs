@@ -1,9 +1,8 @@
 //! `cargo xtask test`: everything, in lanes that also run alone, and a table of what each cost.
 
 mod clients;
-mod node;
+pub(crate) mod node;
 mod process;
-mod tools;
 
 use crate::shell::{has, run, say};
 use std::time::Instant;
