@@ -494,7 +494,7 @@ pub struct PartitionData {
     pub log_start_offset: i64,
     /// `DivergingEpoch`, v12+, tag 0.
     pub diverging_epoch: EpochEndOffset,
-    /// `CurrentLeader`, v12+, tag 1.
+    /// `CurrentLeader`, v12+, tag 1, ignorable.
     pub current_leader: LeaderIdAndEpoch,
     /// `SnapshotId`, v12+, tag 2.
     pub snapshot_id: SnapshotId,
@@ -569,9 +569,6 @@ impl Message for PartitionData {
         }
         if v < 12 {
             w.lacks(self.diverging_epoch != EpochEndOffset::default(), "DivergingEpoch");
-        }
-        if v < 12 {
-            w.lacks(self.current_leader != LeaderIdAndEpoch::default(), "CurrentLeader");
         }
         if v < 12 {
             w.lacks(self.snapshot_id != SnapshotId::default(), "SnapshotId");

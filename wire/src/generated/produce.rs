@@ -264,7 +264,7 @@ pub struct PartitionProduceResponse {
     pub record_errors: Vec<BatchIndexAndErrorMessage>,
     /// `ErrorMessage`, v8+, nullable, ignorable.
     pub error_message: Option<Str>,
-    /// `CurrentLeader`, v10+, tag 0.
+    /// `CurrentLeader`, v10+, tag 0, ignorable.
     pub current_leader: LeaderIdAndEpoch,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
@@ -331,9 +331,6 @@ impl Message for PartitionProduceResponse {
         if v >= 8 {
             w.not_null(v < 8 && self.error_message.is_none(), "ErrorMessage");
             w.opt_string(flexible, self.error_message.as_ref());
-        }
-        if v < 10 {
-            w.lacks(self.current_leader != LeaderIdAndEpoch::default(), "CurrentLeader");
         }
         if flexible {
             let t0 = v >= 10 && self.current_leader != LeaderIdAndEpoch::default();
