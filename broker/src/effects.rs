@@ -98,6 +98,8 @@ pub enum Mail {
         /// False when the partition can no longer promise it: it lost leadership or its disk.
         kept: bool,
     },
+    /// A partition wants to be looked at in a while: for the owner of the metadata, who has the clock for it.
+    Upkeep,
     /// New records can be read by a waiting fetch.
     Readable {
         /// The waiter's own name for the fetch.

@@ -69,6 +69,12 @@ impl Flusher {
 
     /// Flushes everything for a clean end: whatever is dirty, then the marker that says so.
     pub(crate) fn close(&self, view: &View) {
+        for replica in view.replicas.values() {
+            // So that the next start has nothing to look at; what fails costs it a scan.
+            if let Some(checkpoint) = replica.owed_checkpoint() {
+                let _scanned = replica.checkpointed(checkpoint.run());
+            }
+        }
         let all = view.replicas.values().cloned();
         let (replicas, jobs): (Vec<_>, Vec<_>) =
             all.filter_map(|replica| replica.begin_flush().map(|job| (replica, job))).unzip();

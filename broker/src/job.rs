@@ -9,11 +9,11 @@ use crate::metadata::{RaftStore, StoreError};
 use crate::replica::Replica;
 use crate::scan::ScanError;
 use crate::shared::Shared;
-use base::{EndOffset, PartitionIndex, TopicId};
+use base::{EndOffset, Now, PartitionIndex, planted};
 use cluster::Image;
 use quorum::Persist;
-use seglog::PartitionName;
-use seglog::dir::LogDir;
+use seglog::dir::RemoveDirJob;
+use seglog::disk::DiskError;
 use std::sync::Arc;
 use wire::ErrorCode;
 
@@ -59,13 +59,27 @@ pub enum Job {
         segments: seglog::DeleteJob,
     },
     /// Remove the directory of a deleted partition.
-    Remove {
-        /// Where it lies.
-        dir: Arc<LogDir>,
-        /// Its name.
-        name: PartitionName,
-        /// The topic that it belonged to: a directory of a younger topic of that name is left alone.
-        topic: TopicId,
+    Remove(RemoveDirJob),
+    /// Spare the next start a scan of a partition.
+    Checkpoint {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// What to write.
+        checkpoint: seglog::CheckpointJob,
+    },
+    /// Compact a partition, if enough of it is new.
+    Compact {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// When that was asked for.
+        now: Now,
+    },
+    /// Put the files of a compaction in place.
+    Swap {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// What to put in place.
+        swap: seglog::SwapJob,
     },
 }
 
@@ -106,8 +120,31 @@ pub enum JobDone {
         /// Per partition of the request: its beginning.
         outcomes: Vec<Result<EndOffset, ErrorCode>>,
     },
-    /// Of [`Job::Retire`] and [`Job::Remove`].
-    Deleted(Result<(), seglog::disk::DiskError>),
+    /// Of [`Job::Retire`].
+    Deleted(Result<(), DiskError>),
+    /// Of [`Job::Remove`].
+    Removed(Result<(), DiskError>),
+    /// Of [`Job::Checkpoint`].
+    Checkpointed {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// What was written.
+        outcome: Result<seglog::CheckpointDone, DiskError>,
+    },
+    /// Of [`Job::Compact`].
+    Compacted {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// What was made; `None` if too little is new.
+        outcome: Result<Option<seglog::Compacted>, seglog::CompactError>,
+    },
+    /// Of [`Job::Swap`].
+    Swapped {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// Whether the files are in place.
+        outcome: Result<(), DiskError>,
+    },
 }
 
 impl Job {
@@ -136,15 +173,21 @@ impl Job {
                 JobDone::Trimmed { asked, outcomes: trims.into_iter().map(trim).collect() }
             }
             Self::Retire { segments, .. } => JobDone::Deleted(segments.run().and_then(|files| files.run())),
-            Self::Remove { dir, name, topic } => {
-                JobDone::Deleted(seglog::remove_partition(&dir, &name, topic))
+            Self::Remove(remove) => JobDone::Removed(remove.run()),
+            Self::Checkpoint { replica, checkpoint } => {
+                JobDone::Checkpointed { replica, outcome: checkpoint.run() }
             }
+            Self::Compact { replica, now } => {
+                let outcome = replica.compact(now);
+                JobDone::Compacted { replica, outcome }
+            }
+            Self::Swap { replica, swap } => JobDone::Swapped { replica, outcome: swap.run() },
         }
     }
 }
 
 /// Does what follows the end of a job that any owner may have started.
-pub(crate) fn finish(shared: &Shared, _owner: Owner, done: JobDone, fx: &mut Effects) {
+pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects) {
     match done {
         JobDone::Flushed(done) => shared.flusher.finish(done, fx),
         JobDone::Trimmed { asked, outcomes } => {
@@ -155,10 +198,23 @@ pub(crate) fn finish(shared: &Shared, _owner: Owner, done: JobDone, fx: &mut Eff
             };
             fx.tell(Owner::Reactor(token.reactor), mail);
         }
-        JobDone::Deleted(Ok(())) => {}
-        JobDone::Deleted(Err(error)) => fx.log(Level::Error, format!("files could not be deleted: {error}")),
+        JobDone::Deleted(Ok(())) | JobDone::Removed(Ok(())) => {}
+        JobDone::Deleted(Err(error)) | JobDone::Removed(Err(error)) => {
+            fx.log(Level::Error, format!("files could not be deleted: {error}"));
+        }
+        JobDone::Checkpointed { replica, outcome } => {
+            shared.upkeep.checkpointed(&replica, outcome, &shared.flusher, now, fx);
+        }
+        JobDone::Compacted { replica, outcome } => shared.upkeep.compacted(&replica, outcome, now, fx),
+        JobDone::Swapped { replica, outcome } => shared.upkeep.swapped(&replica, &outcome, now, fx),
         JobDone::RaftPersisted { .. } | JobDone::Snapshotted { .. } | JobDone::ShardLoaded { .. } => {
             fx.fatal = Some("a job ended at another owner than began it".into());
         }
+    }
+    if let Some(cause) = shared.flusher.dir().fenced()
+        && !planted!(B1)
+    {
+        // Going on would acknowledge what is not there (B1).
+        fx.fatal = Some(format!("the data directory is fenced: {cause}"));
     }
 }

@@ -17,7 +17,9 @@ mod reactor;
 mod replica;
 mod scan;
 mod shared;
+mod upkeep;
 mod view;
+mod wall;
 
 pub use api::{Acl, Row, StateOwner, TABLE};
 pub use boot::{Boot, BootError, Booted, boot, close};

@@ -1,9 +1,11 @@
 //! What the owners of a node share besides partitions: the disk, the flusher, counters, producer ids.
 
-use crate::effects::{Effects, Owner};
+use crate::effects::Effects;
 use crate::flusher::Flusher;
 use crate::job::JobDone;
-use base::ProducerId;
+use crate::replica::{Produced, Replica};
+use crate::upkeep::{Stirred, Upkeep};
+use base::{Now, ProducerId};
 use seglog::disk::Disk;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,7 @@ use wire::ApiKey;
 pub struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) flusher: Flusher,
+    pub(crate) upkeep: Upkeep,
     pub(crate) producer_ids: ProducerIds,
     /// What the node has done so far.
     pub counters: Counters,
@@ -21,12 +24,42 @@ pub struct Shared {
 
 impl Shared {
     pub(crate) fn new(disk: Arc<dyn Disk>, flusher: Flusher) -> Self {
-        Self { disk, flusher, producer_ids: ProducerIds::default(), counters: Counters::default() }
+        Self {
+            disk,
+            flusher,
+            upkeep: Upkeep::default(),
+            producer_ids: ProducerIds::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// True if the last process that had the data directory flushed everything and said so.
+    #[must_use]
+    pub fn was_clean(&self) -> bool {
+        self.flusher.dir().was_clean()
     }
 
     /// Does what follows the end of a job that any owner may have started.
-    pub(crate) fn job_done(&self, owner: Owner, done: JobDone, fx: &mut Effects) {
-        crate::job::finish(self, owner, done, fx);
+    pub(crate) fn job_done(&self, now: Now, done: JobDone, fx: &mut Effects) {
+        crate::job::finish(self, now, done, fx);
+    }
+
+    /// Does what follows an append, once the partition's lock is free.
+    pub(crate) fn appended(
+        &self,
+        replica: &Arc<Replica>,
+        produced: &mut Produced,
+        now: Now,
+        fx: &mut Effects,
+    ) {
+        self.counters.produced(produced.bytes, produced.records);
+        if produced.dirty {
+            self.flusher.schedule(replica, fx);
+        }
+        if produced.stirred != Stirred::No {
+            self.upkeep.stirred(replica, produced.stirred, now, fx);
+        }
+        produced.tell(fx);
     }
 }
 

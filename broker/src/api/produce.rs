@@ -130,11 +130,7 @@ impl Turn<'_> {
         let waiter = Waiter { owner: self.reactor.owner(), ticket: self.ticket, part };
         match replica.produce(&records, acks, self.now, waiter) {
             Ok(mut produced) => {
-                self.reactor.shared.counters.produced(produced.bytes, produced.records);
-                if produced.dirty {
-                    self.reactor.shared.flusher.schedule(&replica, self.fx);
-                }
-                produced.tell(self.fx);
+                self.reactor.shared.appended(&replica, &mut produced, self.now, self.fx);
                 self.parts.push(Part { topic: place.0, partition: place.1, waits: produced.waits });
                 accepted(index, &produced)
             }

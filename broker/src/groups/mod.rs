@@ -8,7 +8,6 @@
 mod load;
 mod shard;
 mod waiting;
-mod wall;
 mod write;
 
 pub(crate) use load::{Load, Loaded};
@@ -21,6 +20,7 @@ use crate::replica::Replica;
 use crate::scan::ScanError;
 use crate::shared::Shared;
 use crate::view::{OFFSETS_TOPIC, View};
+use crate::wall::{Belief, WallClock};
 use base::{Instant, LeaderEpoch, Now, PartitionIndex, Rng, Span, hit};
 use cluster::config::NodeConfig;
 use coordinator::Token;
@@ -29,7 +29,6 @@ use shard::{Answer, Shard};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use waiting::Parked;
-use wall::{Belief, WallClock};
 
 /// Carries out an API of the group coordinators.
 pub(crate) type Handler = fn(&mut Groups, Asked, Now, &mut Effects) -> Result<(), Malformed>;
@@ -106,7 +105,8 @@ impl Groups {
             | Mail::Controlled { .. }
             | Mail::Reply { .. }
             | Mail::Refused { .. }
-            | Mail::Readable { .. } => {
+            | Mail::Readable { .. }
+            | Mail::Upkeep => {
                 fx.fatal = Some("the groups owner was sent another owner's mail".into());
             }
         }
@@ -116,7 +116,7 @@ impl Groups {
         if let JobDone::ShardLoaded { shard, number, outcome } = done {
             self.shard_loaded(now, shard, number, outcome, fx);
         } else {
-            self.shared.job_done(Owner::Groups, done, fx);
+            self.shared.job_done(now, done, fx);
         }
     }
 

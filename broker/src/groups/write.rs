@@ -40,11 +40,7 @@ pub(super) fn append(
         let waiter = Waiter { owner: Owner::Groups, ticket, part };
         let appended = replica.append_own(&checked, io.now, waiter);
         let mut produced = appended.map_err(|error| code_of(error.code))?;
-        io.shared.counters.produced(produced.bytes, produced.records);
-        if produced.dirty {
-            io.shared.flusher.schedule(replica, io.fx);
-        }
-        produced.tell(io.fx);
+        io.shared.appended(replica, &mut produced, io.now, io.fx);
         written = if produced.waits { Written::At(ticket) } else { Written::Safe };
     }
     Ok(written)

@@ -3,9 +3,12 @@
 //! Requests become decisions, decisions become entries of the Raft log, committed entries become a new view
 //! that all owners receive *before* whoever asked gets the answer: who is told that a topic exists finds it.
 
+mod background;
 mod partitions;
+mod serving;
 mod store;
 
+use store::METADATA_TOPIC;
 pub(crate) use store::{RaftStore, StoreError, Stored};
 
 use crate::api::{self, Answer, Malformed, Run, ViewContext};
@@ -13,18 +16,17 @@ use crate::effects::{Asked, Effects, Input, Level, Mail, Owner, Reply};
 use crate::job::{Job, JobDone};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas, View};
-use base::{BrokerId, Instant, Machine, Now, Rng, Span, TopicId, Uuid, hit, planted};
+use crate::wall::WallClock;
+use base::{Instant, Machine, Now, Rng, Span, TopicId, Uuid, hit, planted};
 use bytes::Bytes;
 use cluster::controller::{self, Command, Controller, Defaults};
 use cluster::record_codec::{decode_entry, encode_entry};
 use cluster::{Delta, Endpoint, Image, Record};
 use quorum::{Committed, Persist, ProposalId, Quorum, Role};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use wire::{EncodeError, ErrorCode};
 
-/// Log entries in memory after which a snapshot is taken.
-const SNAPSHOT_ENTRIES: usize = 5_000;
 /// How long a write of the metadata waits before it is tried again on a full disk.
 const FULL_RETRY: Span = Span::from_millis(100);
 /// The largest decision that goes into one entry.
@@ -87,13 +89,18 @@ pub struct Metadata {
     snapshotting: bool,
     /// A write that waits for room on the disk, and when it is tried again.
     full: Option<(Instant, Persist)>,
-    /// Topics with partitions that wait for room on the disk, and when they are tried again.
+    /// Topics with partitions that could not be opened, and when they are tried again.
     unopened: Option<(Instant, Vec<TopicId>)>,
+    /// Topics whose deletion was replayed on the way to serving: what is left of them may go.
+    removed: BTreeSet<TopicId>,
     /// The operator has been told that they wait.
-    told_full: bool,
+    told_waiting: bool,
+    /// Deleted partitions whose directories are not gone yet.
+    removals: usize,
     /// The records so far of a decision that spans entries.
     open: Option<Vec<Record>>,
     next_retention: Instant,
+    wall_clock: WallClock,
 }
 
 /// What a metadata owner starts with.
@@ -143,9 +150,12 @@ impl Metadata {
             snapshotting: false,
             full: None,
             unopened: None,
-            told_full: false,
+            removed: BTreeSet::new(),
+            told_waiting: false,
+            removals: 0,
             open: None,
             next_retention,
+            wall_clock: WallClock::new(now),
         })
     }
 
@@ -188,6 +198,7 @@ impl Metadata {
         self.retry_when_due(now, fx);
         self.open_when_due(now, fx);
         self.apply_retention(now, fx);
+        self.look_after_partitions(now, fx);
     }
 
     fn mail(&mut self, now: Now, mail: Mail, fx: &mut Effects) {
@@ -196,6 +207,8 @@ impl Metadata {
             Mail::Control { from, ticket, command } => {
                 self.decide(now, Asker::Owner { from, ticket }, command, fx)
             }
+            // Looked at like after every input.
+            Mail::Upkeep => {}
             Mail::Controlled { .. }
             | Mail::Reply { .. }
             | Mail::Refused { .. }
@@ -364,15 +377,27 @@ impl Metadata {
     /// Opens and closes partitions as the metadata says and shows everybody the new view.
     fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
         let mut replicas = self.view.replicas.clone();
-        let target = partitions::Target { node: &self.node, shared: &self.shared, image: &self.committed };
-        let waiting = partitions::apply(&target, delta, &mut replicas, now, fx);
-        if !waiting.is_empty() {
-            if !self.told_full {
-                fx.log(Level::Error, "The disk is full: new partitions wait until there is room");
-            }
-            self.unopened = Some((now.mono + FULL_RETRY, waiting));
+        if self.phase != Phase::Serving {
+            self.removed.extend(delta.removed.iter().map(|(id, _)| *id));
         }
-        self.told_full = self.unopened.is_some();
+        let target = partitions::Target {
+            node: &self.node,
+            shared: &self.shared,
+            image: &self.committed,
+            removed: &self.removed,
+            is_current: self.phase != Phase::Electing,
+        };
+        let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
+        if let Some(reason) = &remaining.reason
+            && !self.told_waiting
+        {
+            fx.log(Level::Error, format!("Partitions that cannot be opened are tried again: {reason}"));
+        }
+        self.told_waiting = remaining.reason.is_some();
+        self.removals += remaining.removals;
+        if !remaining.topics.is_empty() {
+            self.unopened = Some((now.mono + FULL_RETRY, remaining.topics));
+        }
         let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
         self.view = Arc::new(view);
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
@@ -399,62 +424,6 @@ impl Metadata {
         let Some(Run::Controller { answer: respond, .. }) = run else { return };
         let cx = ViewContext::new(&self.view, &self.shared, now, true);
         reply(asked, respond(&cx, asked, answer), fx);
-    }
-
-    /// Registers this broker, unfences it, and serves.
-    fn step_towards_serving(&mut self, now: Now, fx: &mut Effects) {
-        if self.phase != Phase::Electing || self.speculative.is_none() {
-            return;
-        }
-        self.phase = Phase::Registering;
-        if self.open.is_some() {
-            hit!(unfinished_decision_aborted);
-            self.abort_open();
-        }
-        let command = Command::RegisterBroker {
-            id: self.node.config.node_id,
-            incarnation: self.incarnation,
-            endpoints: self.endpoints.clone(),
-            rack: self.node.config.rack.clone(),
-            directories: vec![self.node.directory_id],
-        };
-        self.decide(now, Asker::Own, command, fx);
-    }
-
-    /// A leader that went away in the middle of a decision cannot finish it: nobody was told that it happened.
-    fn abort_open(&mut self) {
-        if let Ok(entry) = encode_entry(&[Record::Abort]) {
-            // Refused only if this node does not lead any more; the next leader then aborts.
-            let _refused = self.quorum.propose(&entry);
-        }
-    }
-
-    fn own_answer(&mut self, now: Now, answer: &controller::Reply, fx: &mut Effects) {
-        match (self.phase, answer) {
-            (Phase::Registering, controller::Reply::Registered { epoch }) => {
-                self.phase = Phase::Unfencing;
-                let id: BrokerId = self.node.config.node_id;
-                self.decide(now, Asker::Own, Command::UnfenceBroker { id, epoch: *epoch }, fx);
-                self.finalize_features(now, fx);
-            }
-            (Phase::Unfencing, controller::Reply::Done(Ok(()))) => {
-                self.phase = Phase::Serving;
-                fx.log(Level::Info, format!("Node {} serves", self.node.config.node_id));
-            }
-            (Phase::Serving, controller::Reply::Done(Ok(()))) => {}
-            (phase, other) => fx.log(Level::Error, format!("unexpected answer while {phase:?}: {other:?}")),
-        }
-    }
-
-    /// A fresh cluster finalizes what this program serves.
-    fn finalize_features(&mut self, now: Now, fx: &mut Effects) {
-        let known = |name: &str| self.committed.features().any(|(finalized, _)| finalized == name);
-        let missing = controller::FEATURES.iter().filter(|(name, _, _)| !known(name));
-        let updates: Vec<(String, i16)> =
-            missing.map(|(name, _, high)| ((*name).to_owned(), *high)).collect();
-        if !updates.is_empty() {
-            self.decide(now, Asker::Own, Command::UpdateFeatures { updates }, fx);
-        }
     }
 
     fn job_done(&mut self, now: Now, done: JobDone, fx: &mut Effects) {
@@ -486,63 +455,20 @@ impl Metadata {
                 self.snapshotting = false;
                 fx.log(Level::Error, format!("a snapshot of the metadata cannot be written: {error}"));
             }
+            JobDone::Removed(outcome) => {
+                // What was not removed is only known to be removable as long as the log says so.
+                self.removals -= usize::from(outcome.is_ok());
+                self.shared.job_done(now, JobDone::Removed(outcome), fx);
+                self.snapshot_if_due(fx);
+            }
             other @ (JobDone::Flushed(_)
             | JobDone::ShardLoaded { .. }
             | JobDone::Trimmed { .. }
-            | JobDone::Deleted(_)) => self.shared.job_done(Owner::Metadata, other, fx),
+            | JobDone::Deleted(_)
+            | JobDone::Checkpointed { .. }
+            | JobDone::Compacted { .. }
+            | JobDone::Swapped { .. }) => self.shared.job_done(now, other, fx),
         }
-    }
-
-    /// Tries again what a full disk has refused.
-    fn retry_when_due(&mut self, now: Now, fx: &mut Effects) {
-        let Some((at, persist)) = self.full.take() else { return };
-        if now.mono >= at {
-            fx.jobs.push(Job::PersistRaft { store: self.store.clone(), persist: persist.clone() });
-            // Kept to know that the disk was full; the next outcome replaces it.
-            self.full = Some((Instant::from_nanos(u64::MAX), persist));
-        } else {
-            fx.wake(at);
-            self.full = Some((at, persist));
-        }
-    }
-
-    /// Opens the partitions that found no room on the disk before.
-    fn open_when_due(&mut self, now: Now, fx: &mut Effects) {
-        match self.unopened.take() {
-            Some((at, topics)) if now.mono >= at => {
-                self.apply_delta(&Delta { topics, ..Delta::default() }, now, fx);
-                if let Some((at, _)) = &self.unopened {
-                    fx.wake(*at);
-                }
-            }
-            Some((at, topics)) => {
-                fx.wake(at);
-                self.unopened = Some((at, topics));
-            }
-            None => {}
-        }
-    }
-
-    fn snapshot_if_due(&mut self, fx: &mut Effects) {
-        // What an open decision has so far is in the log only: it must not be compacted away.
-        if self.snapshotting || self.open.is_some() || self.quorum.entries_in_memory() < SNAPSHOT_ENTRIES {
-            return;
-        }
-        self.snapshotting = true;
-        fx.jobs.push(Job::SnapshotMetadata {
-            store: self.store.clone(),
-            image: Arc::new(self.committed.clone()),
-        });
-    }
-
-    fn apply_retention(&mut self, now: Now, fx: &mut Effects) {
-        if now.mono >= self.next_retention {
-            self.next_retention = now.mono + self.node.config.retention_check.max(Span::from_millis(1));
-            for replica in self.view.replicas.values() {
-                fx.jobs.extend(replica.retention_job(now));
-            }
-        }
-        fx.wake(self.next_retention);
     }
 }
 

@@ -1,14 +1,18 @@
 //! From metadata to partitions: opens what this node is to hold, lets go of what it is not.
 
+use super::METADATA_TOPIC;
 use crate::effects::{Effects, Level};
+use crate::job::Job;
 use crate::replica::{Opening, Replica};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas};
 use base::{Now, PartitionIndex, TopicId, hit};
 use cluster::config::{ResourceKind, TopicConfig};
 use cluster::{Delta, Image, Topic};
-use seglog::OpenLogError;
-use seglog::disk::DiskErrorKind;
+use seglog::dir::{LogDir, RemoveDirJob};
+use seglog::disk::{DiskError, DiskErrorKind};
+use seglog::{Log, OpenLogError, PartitionName};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A delta that names all topics: what a start from a snapshot has to open.
@@ -16,34 +20,78 @@ pub(super) fn everything(image: &Image) -> Delta {
     Delta { topics: image.topics().map(|topic| topic.id).collect(), ..Delta::default() }
 }
 
-/// Carries a delta out on the local partitions. Returns the topics of which a partition found no room on the
-/// disk: they are to be tried again.
+/// What carrying out a delta has left to do.
+#[derive(Debug, Default)]
+pub(super) struct Remaining {
+    /// Topics of which a partition could not be opened yet: they are to be tried again.
+    pub(super) topics: Vec<TopicId>,
+    /// Why, for the operator.
+    pub(super) reason: Option<String>,
+    /// Removals that are jobs now.
+    pub(super) removals: usize,
+}
+
+impl Remaining {
+    fn wait(&mut self, topic: TopicId, reason: Option<String>) {
+        if self.topics.last() != Some(&topic) {
+            self.topics.push(topic);
+        }
+        self.reason = self.reason.take().or(reason);
+    }
+}
+
+/// Finds directories that deletions have left behind: what is known to be deleted is on its way out, what is
+/// nobody's is named and left alone (rule B11).
+pub(super) fn sweep(
+    dir: &Arc<LogDir>,
+    image: &Image,
+    removed: &BTreeSet<TopicId>,
+) -> Result<(Vec<RemoveDirJob>, Vec<PartitionName>), DiskError> {
+    let mut left = dir.deleted_partitions()?;
+    let mut strays = Vec::new();
+    for name in dir.partitions()? {
+        let topic = image.topic(name.topic());
+        if name.topic() == METADATA_TOPIC
+            || topic.is_some_and(|topic| topic.partition(name.partition()).is_some())
+        {
+            continue;
+        }
+        match Log::topic_of(dir, &name) {
+            Ok(Some(id)) if removed.contains(&id) => {
+                hit!(deleted_partition_swept);
+                left.push(dir.delete_partition(&name, id)?);
+            }
+            Ok(_) | Err(_) => strays.push(name),
+        }
+    }
+    Ok((left, strays))
+}
+
+/// Carries a delta out on the local partitions.
 pub(super) fn apply(
     target: &Target<'_>,
     delta: &Delta,
     replicas: &mut Replicas,
     now: Now,
     fx: &mut Effects,
-) -> Vec<TopicId> {
+) -> Remaining {
+    let mut remaining = Remaining::default();
     for (id, name) in &delta.removed {
         let gone: Vec<_> = replicas.keys().filter(|(topic, _)| topic == id).copied().collect();
         for key in gone {
             if let Some(replica) = replicas.get(&key) {
-                let job = replica.delete(fx);
-                fx.jobs.push(job);
+                replica.delete(fx);
+                remaining.removals += 1;
             }
             replicas.remove_mut(&key);
         }
         fx.log(Level::Info, format!("Topic {name} is deleted"));
     }
-    let mut waiting = Vec::new();
     for topic in delta.topics.iter().filter_map(|id| target.image.topic_by_id(*id)) {
-        if !target.open_topic(topic, replicas, now, fx) {
-            waiting.push(topic.id);
-        }
+        target.open_topic(topic, replicas, (now, fx), &mut remaining);
     }
-    target.configure(delta, replicas, fx);
-    waiting
+    target.configure(delta, replicas, now, fx);
+    remaining
 }
 
 /// What the partitions are to become.
@@ -51,6 +99,10 @@ pub(super) struct Target<'a> {
     pub(super) node: &'a Node,
     pub(super) shared: &'a Shared,
     pub(super) image: &'a Image,
+    /// Topics that are known to be deleted.
+    pub(super) removed: &'a BTreeSet<TopicId>,
+    /// The image is not one from before the last start: what it does not know is not there.
+    pub(super) is_current: bool,
 }
 
 impl Target<'_> {
@@ -58,9 +110,13 @@ impl Target<'_> {
         Arc::new(self.image.topic_config(topic, self.node.config.node_id, &self.node.fixed))
     }
 
-    /// False if a partition found no room on the disk.
-    fn open_topic(&self, topic: &Topic, replicas: &mut Replicas, now: Now, fx: &mut Effects) -> bool {
-        let mut all = true;
+    fn open_topic(
+        &self,
+        topic: &Topic,
+        replicas: &mut Replicas,
+        (now, fx): (Now, &mut Effects),
+        remaining: &mut Remaining,
+    ) {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
@@ -75,13 +131,28 @@ impl Target<'_> {
                 config: config.clone(),
                 producer_expiration: self.node.config.producer_id_expiration,
             };
-            match Replica::open(opening, own, state, now) {
+            let mut opened = Replica::open(opening.clone(), own, state, now);
+            if let Err(OpenLogError::WrongTopic { found }) = opened
+                && self.make_way(&topic.name, index, found, (fx, remaining))
+            {
+                opened = Replica::open(opening, own, state, now);
+            }
+            match opened {
                 Ok(replica) => {
-                    replicas.insert_mut((topic.id, index), Arc::new(replica));
+                    let replica = Arc::new(replica);
+                    self.shared.upkeep.stirred(&replica, replica.opened(), now, fx);
+                    replicas.insert_mut((topic.id, index), replica);
                 }
                 Err(OpenLogError::Disk(error)) if error.kind == DiskErrorKind::NoSpace => {
                     hit!(partition_waits_for_space);
-                    all = false;
+                    remaining.wait(topic.id, Some("the disk is full".into()));
+                }
+                // Whose it is will be known when all of the metadata has been replayed.
+                Err(OpenLogError::WrongTopic { .. }) if !self.is_current => remaining.wait(topic.id, None),
+                // Perhaps it can be read another time.
+                Err(OpenLogError::Disk(error)) => {
+                    hit!(partition_opened_later);
+                    remaining.wait(topic.id, Some(error.to_string()));
                 }
                 // The partition stays away: its clients hear NOT_LEADER_OR_FOLLOWER, nothing is overwritten.
                 Err(error) => {
@@ -89,10 +160,31 @@ impl Target<'_> {
                 }
             }
         }
-        all
     }
 
-    fn configure(&self, delta: &Delta, replicas: &Replicas, fx: &mut Effects) {
+    /// Takes away a directory that a deleted topic has left under a name that is wanted, but only if the
+    /// deletion is known (rule B11). False if the name is not free now.
+    fn make_way(
+        &self,
+        topic: &str,
+        index: PartitionIndex,
+        found: TopicId,
+        (fx, remaining): (&mut Effects, &mut Remaining),
+    ) -> bool {
+        let dir = self.shared.flusher.dir();
+        let Some(name) = PartitionName::new(topic, index) else { return false };
+        if self.removed.contains(&found) {
+            hit!(deleted_partition_makes_way);
+            if let Ok(removal) = dir.delete_partition(&name, found) {
+                remaining.removals += 1;
+                fx.jobs.push(Job::Remove(removal));
+            }
+            return true;
+        }
+        false
+    }
+
+    fn configure(&self, delta: &Delta, replicas: &Replicas, now: Now, fx: &mut Effects) {
         let all = delta.configs.iter().any(|resource| resource.kind == ResourceKind::Broker);
         for topic in self.image.topics() {
             let named =
@@ -104,6 +196,7 @@ impl Target<'_> {
             let indexes = (0..).map(PartitionIndex).take(topic.partitions.len());
             for replica in indexes.filter_map(|index| replicas.get(&(topic.id, index))) {
                 replica.configure(config.clone(), self.node.config.producer_id_expiration, fx);
+                self.shared.upkeep.stirred(replica, replica.opened(), now, fx);
             }
         }
     }

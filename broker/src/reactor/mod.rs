@@ -175,7 +175,7 @@ impl Reactor {
             Mail::Controlled { ticket, reply } => self.controlled(now, ticket, reply, fx),
             Mail::Safe { ticket, part, kept } => self.produce_safe(ticket, part, kept, fx),
             Mail::Readable { ticket, bytes } => self.fetch_readable(now, ticket, bytes, fx),
-            Mail::Asked(_) | Mail::Control { .. } => {
+            Mail::Asked(_) | Mail::Control { .. } | Mail::Upkeep => {
                 fx.fatal = Some("a reactor was sent a request for another owner".into());
             }
         }
@@ -199,9 +199,8 @@ impl Reactor {
         }
     }
 
-    fn job_done(&mut self, _now: Now, done: JobDone, fx: &mut Effects) {
-        let owner = self.owner();
-        self.shared.job_done(owner, done, fx);
+    fn job_done(&mut self, now: Now, done: JobDone, fx: &mut Effects) {
+        self.shared.job_done(now, done, fx);
     }
 
     /// Answers a request; what can leave in order leaves.

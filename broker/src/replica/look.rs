@@ -170,8 +170,8 @@ fn position(hit: seglog::TimeHit) -> Position {
 }
 
 /// Opens compressed payloads for searches by timestamp.
-struct Opener {
-    bytes_max: u32,
+pub(super) struct Opener {
+    pub(super) bytes_max: u32,
 }
 
 impl RecordCodec for Opener {

@@ -6,22 +6,26 @@
 mod accept;
 mod look;
 mod own;
+mod tend;
 mod wait;
 
 pub(crate) use accept::codec_of;
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
+pub(crate) use tend::{Compaction, Look};
 pub(crate) use wait::Waiter;
 
-use crate::effects::{Effects, Mail};
+use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
+use crate::upkeep::Stirred;
 use accept::{Accepted, accept, too_large};
-use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, hit, planted};
+use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, planted};
 use cluster::config::{Durability, TimestampType, TopicConfig};
 use cluster::{Leader, PartitionState, Progress};
 use seglog::dir::{FlushJob, FlushOutcome, Flushed, LogDir};
 use seglog::producer::ProducerError;
 use seglog::{AppendError, Log, LogConfig, OpenLogError, Origin, PartitionName};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tend::Tending;
 use wait::Waiters;
 use wire::ErrorCode;
 use wire::record::{CheckedBatches, TimestampType as Stamp};
@@ -61,6 +65,7 @@ struct Inner {
     safe_bytes: u64,
     /// Those bytes when the flush under way began.
     flushing_bytes: u64,
+    tending: Tending,
 }
 
 /// What a produce did.
@@ -76,6 +81,8 @@ pub(crate) struct Produced {
     pub(crate) waits: bool,
     /// True if the flusher is to be told.
     pub(crate) dirty: bool,
+    /// What it means for the partition's upkeep.
+    pub(crate) stirred: Stirred,
     /// Bytes written.
     pub(crate) bytes: u64,
     /// Records written.
@@ -137,6 +144,7 @@ impl Produced {
 }
 
 /// What is needed to open a partition.
+#[derive(Clone)]
 pub(crate) struct Opening<'a> {
     pub(crate) dir: &'a Arc<LogDir>,
     pub(crate) topic: TopicId,
@@ -172,6 +180,7 @@ impl Replica {
             bytes: 0,
             safe_bytes: 0,
             flushing_bytes: 0,
+            tending: Tending::default(),
         };
         Ok(Self { topic, name: name.clone(), index, inner: Mutex::new(inner) })
     }
@@ -218,6 +227,8 @@ impl Replica {
         let mut inner = self.inner();
         inner.scheduled = false;
         inner.flushing_bytes = inner.bytes;
+        // What is deleted need not be durable.
+        inner.leader.as_ref()?;
         inner.log.flush_job()
     }
 
@@ -252,6 +263,7 @@ impl Replica {
         inner.log.configure(log_config(&config, producer_expiration));
         let moved = inner.leader.as_mut().is_some_and(|leader| leader.set_durability(config.durability));
         inner.config = config;
+        inner.tending.reconfigured();
         if moved {
             inner.safe_bytes = inner.bytes;
         }
@@ -260,16 +272,20 @@ impl Replica {
         tell(told, fx);
     }
 
-    /// The partition is gone: everybody who waits is told, and its files are let go.
-    pub(crate) fn delete(&self, fx: &mut Effects) -> Job {
+    /// The partition is gone: everybody who waits is told, its name is free, and its files are let go.
+    pub(crate) fn delete(&self, fx: &mut Effects) {
         let mut inner = self.inner();
         inner.leader = None;
         let told = inner.waiters.all_gone();
-        let name = inner.log.name().clone();
-        let dir = inner.log.dir().clone();
+        inner.log.abandon();
+        let removed = inner.log.dir().delete_partition(inner.log.name(), self.topic);
         drop(inner);
         tell(told, fx);
-        Job::Remove { dir, name, topic: self.topic }
+        match removed {
+            Ok(job) => fx.jobs.push(Job::Remove(job)),
+            // The next start finds it.
+            Err(error) => fx.log(Level::Error, format!("{}-{}: {error}", self.name, self.index)),
+        }
     }
 
     /// Durably moves the log's beginning (`None`: to the high watermark). Waits for the device.
@@ -292,16 +308,6 @@ impl Replica {
             }
             None => Ok(start),
         }
-    }
-
-    /// Segments that retention lets go, as a job; their files go at once, open handles read on.
-    pub(crate) fn retention_job(self: &Arc<Self>, now: Now) -> Option<Job> {
-        let mut inner = self.inner();
-        inner.log.expire_producers(now);
-        let high_watermark = inner.high_watermark();
-        let segments = inner.log.plan_retention(high_watermark, now).ok().flatten()?;
-        hit!(retention_deleted);
-        Some(Job::Retire { replica: self.clone(), segments })
     }
 
     /// Asks to be told when the high watermark moves.
@@ -360,12 +366,14 @@ impl Inner {
         let wants_flush = leader.durability() == Durability::Flushed && !appended.duplicate;
         let dirty = wants_flush && !self.scheduled;
         self.scheduled |= dirty;
+        let stirred = if appended.duplicate { Stirred::No } else { self.stir() };
         Ok(Produced {
             base: appended.base,
             log_append_time: appended.log_append_time,
             log_start: self.log.start(),
             waits,
             dirty,
+            stirred,
             bytes: appended.bytes,
             records: if appended.duplicate { 0 } else { (appended.end.0 - appended.base.0).unsigned_abs() },
             told: if moved { self.wake() } else { Vec::new() },

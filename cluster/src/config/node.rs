@@ -10,15 +10,26 @@ use alloc::vec::Vec;
 use base::{BrokerId, Span};
 
 /// Keys that Kafka does not have.
-pub(super) const OWN_KEYS: &[ConfigKey] = &[row(
-    DURABILITY_KEY,
-    Kind::String,
-    Some("flushed"),
-    Valid::OneOf(&["flushed", "replicated"]),
-    Update::Dynamic,
-    None,
-    Effect::Used("The durability of topics that do not set flush.messages: flushed or replicated."),
-)];
+pub(super) const OWN_KEYS: &[ConfigKey] = &[
+    row(
+        DURABILITY_KEY,
+        Kind::String,
+        Some("flushed"),
+        Valid::OneOf(&["flushed", "replicated"]),
+        Update::Dynamic,
+        None,
+        Effect::Used("The durability of topics that do not set flush.messages: flushed or replicated."),
+    ),
+    row(
+        "ottla.metadata.snapshot.entries",
+        Kind::Int,
+        Some("5000"),
+        Valid::AtLeast(1),
+        Update::ReadOnly,
+        None,
+        Effect::Used("Entries of the metadata log after which a snapshot is taken."),
+    ),
+];
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +123,10 @@ pub struct NodeConfig {
     pub producer_id_expiration: Span,
     /// How often retention is applied.
     pub retention_check: Span,
+    /// How often partitions that may need it are looked at for compaction.
+    pub cleaner_backoff: Span,
+    /// Entries of the metadata log after which a snapshot is taken.
+    pub snapshot_entries: usize,
 }
 
 impl NodeConfig {
@@ -151,6 +166,8 @@ impl NodeConfig {
             fetch_bytes_max: get.int("fetch.max.bytes")?,
             producer_id_expiration: get.span("producer.id.expiration.ms")?,
             retention_check: get.span("log.retention.check.interval.ms")?,
+            cleaner_backoff: get.span("log.cleaner.backoff.ms")?,
+            snapshot_entries: get.int("ottla.metadata.snapshot.entries")?,
         })
     }
 

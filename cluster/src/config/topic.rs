@@ -85,6 +85,12 @@ pub struct TopicConfig {
     pub file_delete_delay: Span,
     /// How long a tombstone stays readable after compaction.
     pub delete_retention: Span,
+    /// How young a record is not compacted yet.
+    pub compaction_lag_min: Span,
+    /// How old a record is compacted whatever else.
+    pub compaction_lag_max: Span,
+    /// How much of a partition is not compacted yet, in percent, before it is compacted.
+    pub dirty_percent_min: u32,
     /// Whether a replica outside the in-sync set may lead when no other can.
     pub unclean_leader_election: bool,
 }
@@ -114,6 +120,9 @@ impl TopicConfig {
             segment_index_bytes: get.unsigned("segment.index.bytes"),
             file_delete_delay: get.span("file.delete.delay.ms"),
             delete_retention: get.span("delete.retention.ms"),
+            compaction_lag_min: get.span("min.compaction.lag.ms"),
+            compaction_lag_max: get.span("max.compaction.lag.ms"),
+            dirty_percent_min: get.percent("min.cleanable.dirty.ratio"),
             unclean_leader_election: get.text("unclean.leader.election.enable") == "true",
         }
     }
@@ -132,6 +141,17 @@ impl<'a> Getter<'a> {
     fn number(&self, name: &str) -> i64 {
         let fallback = || super::topic_key(name).and_then(|key| key.default?.parse().ok()).unwrap_or(0);
         self.text(name).trim().parse().unwrap_or_else(|_| fallback())
+    }
+
+    /// A ratio between zero and one in whole percent.
+    fn percent(&self, name: &str) -> u32 {
+        let text = self.text(name);
+        let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+        let part: alloc::string::String = part.chars().chain("00".chars()).take(2).collect();
+        match (whole.parse::<u32>(), part.parse::<u32>()) {
+            (Ok(whole), Ok(part)) => (whole.saturating_mul(100).saturating_add(part)).min(100),
+            _ => 50,
+        }
     }
 
     fn unsigned(&self, name: &str) -> u32 {

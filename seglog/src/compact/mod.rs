@@ -20,7 +20,7 @@ pub(crate) use swap::{Swap, complete_swaps, remove_unfinished};
 
 use crate::dir::{LogDir, PartitionKey};
 use crate::disk::{DiskError, OpenMode};
-use crate::log::{LogConfig, LogDamage, RecordCodec};
+use crate::log::{LogConfig, LogDamage, ReadError, RecordCodec};
 use crate::names::{FileKind, Stage};
 use crate::scan::{Damage, Hop, Placed, ScanError};
 use crate::segment::{Segment, path};
@@ -281,6 +281,16 @@ impl CompactError {
                 hit!(compaction_met_damage);
                 Self::Damaged(LogDamage::Batch { segment, damage })
             }
+        }
+    }
+}
+
+impl From<ReadError> for CompactError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Disk(error) => error.into(),
+            ReadError::Damaged(damage) => Self::Damaged(damage),
+            ReadError::OutOfRange { .. } => Self::Overtaken,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::dir::LogDir;
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::durable::remove_if_there;
+use crate::log::Lease;
 use crate::names::{FileKind, Stage, parse_segment_file};
 use crate::scan::{Hop, ScanError};
 use crate::segment::path;
@@ -21,6 +22,8 @@ pub(crate) struct Swap {
     /// Base of the new segment, and the sources that it replaces.
     pub(crate) groups: Vec<(i64, Vec<i64>)>,
     pub(crate) done: Mutex<bool>,
+    /// Until the partition is deleted.
+    pub(crate) lease: Lease,
 }
 
 impl Swap {
@@ -28,9 +31,12 @@ impl Swap {
     pub(crate) fn run(&self) -> Result<(), DiskError> {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if !*done {
-            for (base, sources) in &self.groups {
-                put_in_place(&**self.dir.disk(), &self.path, *base, sources)?;
-            }
+            self.lease.hold_if_there(|| {
+                let mut groups = self.groups.iter();
+                groups.try_for_each(|(base, sources)| {
+                    put_in_place(&**self.dir.disk(), &self.path, *base, sources)
+                })
+            })?;
             *done = true;
         }
         Ok(())

@@ -10,7 +10,7 @@ mod round;
 #[cfg(test)]
 mod tests;
 
-pub use partition::{RemoveDirJob, remove_partition};
+pub use partition::RemoveDirJob;
 pub use points::{FlushPoint, Indexed, PartitionKey};
 pub use round::{FlushJob, FlushOutcome, Flushed};
 
@@ -238,6 +238,7 @@ impl LogDir {
     pub(crate) fn fence_on_error<T>(&self, result: Result<T, DiskError>) -> Result<T, DiskError> {
         if let Err(error) = &result
             && error.kind != DiskErrorKind::NoSpace
+            && !error.operation.only_reads()
         {
             self.fence(error);
         }

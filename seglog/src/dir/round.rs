@@ -4,9 +4,10 @@ use super::points::{FlushPoint, PartitionKey};
 use super::{LogDir, SYNC_FS_FILES};
 use crate::disk::{DiskError, DiskErrorKind, DiskFile};
 use crate::durable::write_small;
+use crate::log::Lease;
 use crate::segment::IndexWrite;
 use base::{EndOffset, hit, planted};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What one log wants flushed; made by the log under its lock, run without.
@@ -24,6 +25,8 @@ pub struct FlushJob {
     pub(crate) is_new: bool,
     /// Path, content and change number of the leader epochs, if their file is behind.
     pub(crate) epochs: Option<(String, String, u64)>,
+    /// Until the partition is deleted.
+    pub(crate) lease: Lease,
 }
 
 /// What became of a [`FlushJob`]; the log takes it back.
@@ -120,11 +123,15 @@ impl LogDir {
         if planted!(B3) {
             return Ok(());
         }
-        let mut dirs: BTreeSet<&str> = jobs.iter().filter_map(|job| job.dir.as_deref()).collect();
+        let dirs: BTreeMap<&str, &Lease> =
+            jobs.iter().filter_map(|job| Some((job.dir.as_deref()?, &job.lease))).collect();
         if jobs.iter().any(|job| job.is_new) {
-            dirs.insert("");
+            self.disk.sync_dir("")?;
         }
-        dirs.into_iter().try_for_each(|dir| self.disk.sync_dir(dir))
+        dirs.into_iter().try_for_each(|(dir, lease)| {
+            // The directory of a partition that was deleted meanwhile is not there any more.
+            lease.hold_if_there(|| self.disk.sync_dir(dir)).map(|_| ())
+        })
     }
 
     /// Batches below a flush point are not read on recovery, so what is derived from them goes before.
@@ -139,8 +146,14 @@ impl LogDir {
             generation: job.generation,
             epochs: None,
         };
-        match self.write_indexes(job, written).and_then(|()| self.write_epochs(job)) {
-            Ok(change) => outcome.epochs = change,
+        if job.indexes.is_empty() && job.epochs.is_none() {
+            return Ok(outcome);
+        }
+        match job
+            .lease
+            .hold_if_there(|| self.write_indexes(job, written).and_then(|()| self.write_epochs(job)))
+        {
+            Ok(change) => outcome.epochs = change.flatten(),
             Err(error) if error.kind == DiskErrorKind::NoSpace => outcome.flushed = Flushed::Postponed,
             Err(error) => return Err(error),
         }

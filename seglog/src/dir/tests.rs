@@ -1,5 +1,6 @@
 use super::*;
 use crate::disk::{Fault, MemDisk, OpenMode, Operation};
+use crate::log::Lease;
 use base::plant::{Bug, arm};
 use base::{PartitionIndex, Rng, TopicId, Uuid};
 use std::io::IoSlice;
@@ -38,6 +39,7 @@ fn job(dir: &LogDir, number: i32, end: i64) -> FlushJob {
         dir: None,
         is_new: true,
         epochs: None,
+        lease: Lease::default(),
     }
 }
 

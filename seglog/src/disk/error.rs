@@ -13,6 +13,14 @@ pub struct DiskError {
     pub path: Box<str>,
 }
 
+impl Operation {
+    /// True for what leaves nothing in doubt when it fails.
+    #[must_use]
+    pub const fn only_reads(self) -> bool {
+        matches!(self, Self::Read | Self::Length | Self::List | Self::Space)
+    }
+}
+
 /// Classes of failure that are handled differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DiskErrorKind {

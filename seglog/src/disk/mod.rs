@@ -101,6 +101,9 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// `NoSpace`, `Io`.
     fn write_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> Result<(), DiskError>;
 
+    /// Asks for a range to be written to the device in the background: a hint, which promises nothing.
+    fn write_behind(&self, _at: u64, _length: u64) {}
+
     /// Makes content and length durable; the directory entry needs [`Disk::sync_dir`] of its own.
     ///
     /// # Errors

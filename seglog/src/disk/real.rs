@@ -5,7 +5,7 @@ use base::Timestamp;
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -181,6 +181,15 @@ impl DiskFile for RealFile {
             IoSlice::advance_slices(&mut parts, written);
         }
         Ok(())
+    }
+
+    #[expect(unsafe_code, reason = "rustix does not know sync_file_range")]
+    fn write_behind(&self, at: u64, length: u64) {
+        let (Ok(at), Ok(length)) = (i64::try_from(at), i64::try_from(length)) else { return };
+        let file = self.file.as_raw_fd();
+        // SAFETY: the descriptor is open as long as `self`, and no memory is handed over. Its outcome is of no
+        // interest: what cannot be written is found out by the flush.
+        let _hint = unsafe { libc::sync_file_range(file, at, length, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {

@@ -174,6 +174,7 @@ impl Log {
         }
         let bytes: u64 = headers.iter().map(BatchHeader::total_bytes).sum();
         self.active.size += bytes;
+        self.checkpoint.note_appended(bytes);
         if planted!(A18) {
             self.side_write_first()?;
         }

@@ -3,12 +3,12 @@
 
 use super::Log;
 use crate::dir::LogDir;
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, DiskFile};
 use crate::durable::{remove_if_there, write_small};
 use crate::names::{FileKind, Stage};
 use crate::producer::{self, ProducerStates};
 use crate::segment::path;
-use base::{EndOffset, Instant, Now};
+use base::{EndOffset, Instant, Now, hit};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a log remembers about its checkpoints.
@@ -16,17 +16,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct CheckpointState {
     at: Instant,
     rolled_at: Instant,
-    /// End of the log at the last checkpoint.
-    end: i64,
-    /// Size of the active segment then, or zero if it is another.
-    size: u64,
+    /// Bytes that the next start would have to look at: appended, or checked when the log was opened, since the
+    /// last checkpoint.
+    owed: u64,
     in_flight: bool,
     /// Snapshots that were taken and are not known to be on the device.
     pending: Vec<Snapshot>,
     /// Counts truncations. Whoever writes a snapshot holds the lock meanwhile, so that none of a log before a
     /// cut appears after it.
     guard: Arc<Mutex<u64>>,
+    /// What the guard says, to be read without waiting for whoever holds it.
+    generation: u64,
 }
+
+/// What the guard says once the partition is deleted: its directory's name may be another's by now.
+const GONE: u64 = u64::MAX;
 
 /// Producer state before an offset, encoded.
 #[derive(Clone, Debug)]
@@ -54,10 +58,12 @@ pub struct CheckpointJob {
     snapshots: Vec<Snapshot>,
     obsolete: Vec<i64>,
     lease: Lease,
+    active: Arc<dyn DiskFile>,
+    size: u64,
 }
 
 /// Allows what is derived from the log to be written, until the log is cut.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lease {
     guard: Arc<Mutex<u64>>,
     generation: u64,
@@ -67,6 +73,19 @@ impl Lease {
     /// Which cut it was made after.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Runs `write` unless the partition was deleted; a deletion waits for it. `None` if it did not run.
+    pub(crate) fn hold_if_there<T>(
+        &self,
+        write: impl FnOnce() -> Result<T, DiskError>,
+    ) -> Result<Option<T>, DiskError> {
+        let generation = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        if *generation == GONE {
+            hit!(job_of_deleted_partition);
+            return Ok(None);
+        }
+        write().map(Some)
     }
 
     /// Runs `write` unless the log was cut since; a cut waits for it. Returns whether it ran.
@@ -84,16 +103,20 @@ pub struct CheckpointDone {
 }
 
 impl CheckpointState {
-    pub(super) fn new(now: Now, end: i64, size: u64) -> Self {
+    pub(super) fn new(now: Now, owed: u64) -> Self {
         Self {
             at: now.mono,
             rolled_at: now.mono,
-            end,
-            size,
+            owed,
             in_flight: false,
             pending: Vec::new(),
             guard: Arc::new(Mutex::new(0)),
+            generation: 0,
         }
+    }
+
+    pub(super) const fn note_appended(&mut self, bytes: u64) {
+        self.owed += bytes;
     }
 
     /// When the active segment began.
@@ -103,7 +126,6 @@ impl CheckpointState {
 
     pub(super) fn note_rolled(&mut self, now: Now, base: i64, producers: &ProducerStates) {
         self.rolled_at = now.mono;
-        self.size = 0;
         self.note_snapshot(base, producers);
     }
 
@@ -117,8 +139,10 @@ impl CheckpointState {
     /// Waits until no snapshot is being written and keeps jobs made before from writing any. Returns those
     /// that were pending up to `end`.
     pub(super) fn invalidate(&mut self, end: EndOffset) -> Vec<Snapshot> {
-        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.size = 0;
+        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        *guard += 1;
+        self.generation = *guard;
+        drop(guard);
         let mut pending = std::mem::take(&mut self.pending);
         pending.retain(|snapshot| snapshot.offset <= end.0);
         pending
@@ -130,22 +154,31 @@ impl CheckpointState {
     }
 
     pub(super) fn lease(&self) -> Lease {
-        let guard = Arc::clone(&self.guard);
-        let generation = *self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        Lease { guard, generation }
+        Lease { guard: Arc::clone(&self.guard), generation: self.generation }
     }
 }
 
 impl Log {
+    /// Bytes that the next start would have to look at for want of a checkpoint.
+    #[must_use]
+    pub const fn checkpoint_owed(&self) -> u64 {
+        self.checkpoint.owed
+    }
+
     /// True if enough was written, or long enough ago, that a checkpoint should be taken.
     #[must_use]
     pub fn checkpoint_due(&self, now: Now) -> bool {
         let state = &self.checkpoint;
-        let bytes = self.active.size.saturating_sub(state.size);
-        let dirty = self.end.0 != state.end || !state.pending.is_empty();
-        let due =
-            bytes >= self.config.checkpoint_bytes || now.mono.since(state.at) >= self.config.checkpoint_time;
-        dirty && due && !state.in_flight
+        let due = state.owed >= self.config.checkpoint_bytes
+            || now.mono.since(state.at) >= self.config.checkpoint_time;
+        (state.owed > 0 || !state.pending.is_empty()) && due && !state.in_flight
+    }
+
+    /// The partition is deleted: jobs that were made for it touch nothing any more under its directory's name,
+    /// which another may bear soon. Waits for one that is at it.
+    pub fn abandon(&mut self) {
+        *self.checkpoint.guard.lock().unwrap_or_else(PoisonError::into_inner) = GONE;
+        self.checkpoint.generation = GONE;
     }
 
     /// A checkpoint of the log as it is now. `None` if one is under way.
@@ -167,11 +200,12 @@ impl Log {
             obsolete: newest.map(|newest| self.obsolete_snapshots(newest)).unwrap_or_default(),
             snapshots,
             lease: self.checkpoint.lease(),
+            active: Arc::clone(&self.active.file),
+            size: self.active.size,
         };
         self.flush.want_index();
         self.checkpoint.in_flight = true;
-        (self.checkpoint.at, self.checkpoint.end) = (now.mono, self.end.0);
-        self.checkpoint.size = self.active.size;
+        (self.checkpoint.at, self.checkpoint.owed) = (now.mono, 0);
         Some(job)
     }
 
@@ -188,7 +222,7 @@ impl Log {
     /// A checkpoint failed, for want of space perhaps: the next one tries again.
     pub fn checkpoint_failed(&mut self) {
         self.checkpoint.in_flight = false;
-        self.checkpoint.end = -1;
+        self.checkpoint.owed += 1;
     }
 
     /// Snapshots that neither belong to a segment nor are among the two newest nor the newest that a crash
@@ -221,6 +255,8 @@ impl CheckpointJob {
 
     fn write(&self) -> Result<CheckpointDone, DiskError> {
         let disk = &**self.dir.disk();
+        // The flush that follows finds the device at work already.
+        self.active.write_behind(0, self.size);
         let mut done = CheckpointDone { snapshots: Vec::new(), obsolete: Vec::new() };
         let valid = self.lease.hold(|| {
             let mut snapshots = self.snapshots.iter();
@@ -228,10 +264,13 @@ impl CheckpointJob {
         })?;
         if valid {
             done.snapshots = self.snapshots.iter().map(|snapshot| snapshot.offset).collect();
-            for offset in &self.obsolete {
-                remove_if_there(disk, &path(&self.path, *offset, FileKind::Snapshot, Stage::Live))?;
-                done.obsolete.push(*offset);
-            }
+            let removed = self.lease.hold_if_there(|| {
+                let mut obsolete = self.obsolete.iter();
+                obsolete.try_for_each(|offset| {
+                    remove_if_there(disk, &path(&self.path, *offset, FileKind::Snapshot, Stage::Live))
+                })
+            })?;
+            done.obsolete = removed.map(|()| self.obsolete.clone()).unwrap_or_default();
         }
         Ok(done)
     }

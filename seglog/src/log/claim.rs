@@ -6,7 +6,8 @@
 //! operator, not deleted (rule B11).
 
 use super::OpenLogError;
-use crate::disk::{Disk, DiskError, DiskErrorKind, DiskFile, OpenMode};
+use crate::dir::LogDir;
+use crate::disk::{Disk, DiskError, DiskFile, OpenMode};
 use crate::durable::read_small;
 use crate::names::{FileKind, PARTITION_METADATA, Stage, parse_segment_file};
 use crate::text;
@@ -14,19 +15,15 @@ use base::{TopicId, hit};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// What the name of a directory that was set aside ends with, as Kafka has it.
-const STRAY: &str = "-stray";
-/// How many directories of one partition and topic may be set aside.
-const STRAYS_MAX: u32 = 100;
-
 /// Compares the directory's topic with the one expected. A directory that does not say gets it written, and keeps
 /// its batches only if a log of that topic was flushed here; the file returned has to be flushed.
 pub(super) fn claim(
-    disk: &dyn Disk,
+    logs: &LogDir,
     dir: &str,
     topic: TopicId,
     was_flushed: bool,
 ) -> Result<Option<Arc<dyn DiskFile>>, OpenLogError> {
+    let disk = &**logs.disk();
     let path = format!("{dir}/{PARTITION_METADATA}");
     match read_small(disk, &path)?.and_then(|text| text::decode_partition_metadata(&text)) {
         Some(found) if found == topic => return Ok(None),
@@ -35,7 +32,7 @@ pub(super) fn claim(
     }
     if !was_flushed && has_batches(disk, dir)? {
         hit!(stray_set_aside);
-        set_aside(disk, dir, topic)?;
+        logs.set_aside(dir, topic)?;
         disk.create_dir(dir)?;
     }
     let file = disk.open(&path, OpenMode::Replace)?;
@@ -53,18 +50,4 @@ fn has_batches(disk: &dyn Disk, dir: &str) -> Result<bool, DiskError> {
         }
     }
     Ok(false)
-}
-
-fn set_aside(disk: &dyn Disk, dir: &str, topic: TopicId) -> Result<(), DiskError> {
-    let hex: String = topic.0.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut result = Ok(());
-    for number in 0..STRAYS_MAX {
-        result = disk.rename(dir, &format!("{dir}.{hex}{number}{STRAY}"));
-        match &result {
-            Err(error) if error.kind == DiskErrorKind::AlreadyExists => {}
-            Ok(()) | Err(_) => break,
-        }
-    }
-    result?;
-    disk.sync_dir("")
 }

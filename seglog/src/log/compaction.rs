@@ -161,7 +161,8 @@ impl Log {
         let valid = result.generation == self.checkpoint.lease().generation();
         if result.groups.is_empty() || !all_there || !valid {
             hit!(compaction_dropped);
-            crate::compact::remove_unfinished(&**self.dir.disk(), &self.path)?;
+            let lease = self.checkpoint.lease();
+            lease.hold_if_there(|| crate::compact::remove_unfinished(&**self.dir.disk(), &self.path))?;
             return Ok(None);
         }
         let mut groups = Vec::new();
@@ -173,7 +174,8 @@ impl Log {
             self.closed.insert(group.segment.base, Some(Box::new(group.segment)));
         }
         let (dir, path) = (Arc::clone(&self.dir), Arc::clone(&self.path));
-        let swap = Arc::new(Swap { dir, path, groups, done: Mutex::new(false) });
+        let swap =
+            Arc::new(Swap { dir, path, groups, done: Mutex::new(false), lease: self.checkpoint.lease() });
         self.compact.swap = Some(Arc::clone(&swap));
         self.compact.cleaned_to = self.compact.cleaned_to.max(result.cleaned_to.0);
         Ok(Some(SwapJob { swap, name: self.name.clone(), cleaned_to: result.cleaned_to }))

@@ -157,6 +157,7 @@ impl Log {
             dir: dir_dirty.then(|| Arc::clone(&self.path)),
             is_new,
             epochs: self.epochs_to_write(),
+            lease: self.checkpoint.lease(),
         })
     }
 

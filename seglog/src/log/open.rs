@@ -120,7 +120,7 @@ impl Log {
         }
         let path: Arc<str> = name.to_string().into();
         let key = PartitionKey { topic, partition: name.partition() };
-        let metadata = claim(&**dir.disk(), &path, topic, dir.flush_point(key, name).is_some())?;
+        let metadata = claim(dir, &path, topic, dir.flush_point(key, name).is_some())?;
         let mut listing = Listing::read(&**dir.disk(), &path)?;
         if listing.has_swaps {
             complete_swaps(&**dir.disk(), &path).map_err(|error| OpenLogError::scan(0, error))?;
@@ -348,7 +348,10 @@ impl<'d> Recovery<'d> {
         self.check_head(listing, known)?;
         // What lies before the start is deleted, perhaps not all of it yet: there may be holes.
         let floor = listing.bases.range(..=known.end.max(known.start).0).next_back();
-        let floor = floor.or_else(|| listing.bases.first());
+        // A segment that was closed after the flush may have a tail that was cut off in memory only.
+        let before = floor.filter(|base| **base == known.end.0 && known.start < known.end);
+        let before = before.and_then(|base| listing.bases.range(..base).next_back());
+        let floor = before.or(floor).or_else(|| listing.bases.first());
         let Some(floor) = floor.copied() else { return self.start_empty(known.start.0) };
         self.closed = listing.bases.range(..floor).map(|base| (*base, None)).collect();
         self.end = floor;
@@ -359,6 +362,9 @@ impl<'d> Recovery<'d> {
                 self.stop(BatchError::OffsetsNotIncreasing { expected: self.end, found: *base });
             } else {
                 self.recover_segment(*base, known.end.0)?;
+            }
+            if follows && tail.get(index + 1) == Some(&self.end) && self.report.truncation.take().is_some() {
+                hit!(tail_of_closed_segment_cut);
             }
             if self.report.truncation.is_some() {
                 let kept = index + usize::from(follows);
@@ -522,7 +528,7 @@ impl<'d> Recovery<'d> {
         let cleaned = dir.cleaned(&name);
         Ok(Log {
             flush: FlushState::new(generation, unsealed),
-            checkpoint: CheckpointState::new(now, self.end, active.size),
+            checkpoint: CheckpointState::new(now, self.report.checked_bytes),
             path: self.path.into(),
             now,
             dir,

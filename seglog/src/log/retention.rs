@@ -36,6 +36,7 @@ pub struct DeleteJob {
 pub struct RemoveJob {
     dir: Arc<LogDir>,
     paths: Vec<String>,
+    lease: Lease,
 }
 
 /// What the predicate looks at.
@@ -235,10 +236,15 @@ impl DeleteJob {
         let mut paths = self.rename_files()?;
         let snapshot = |offset: &i64| path(&self.path, *offset, FileKind::Snapshot, Stage::Live);
         paths.extend(self.obsolete.iter().map(snapshot));
-        Ok(RemoveJob { dir: self.dir, paths })
+        Ok(RemoveJob { dir: self.dir, paths, lease: self.lease })
     }
 
+    /// Not if the partition was deleted meanwhile: the names may be another's.
     fn rename_files(&self) -> Result<Vec<String>, DiskError> {
+        Ok(self.lease.hold_if_there(|| self.rename_all())?.unwrap_or_default())
+    }
+
+    fn rename_all(&self) -> Result<Vec<String>, DiskError> {
         let disk = self.dir.disk();
         let mut renamed = Vec::new();
         for base in &self.bases {
@@ -261,7 +267,8 @@ impl RemoveJob {
     /// # Errors
     /// As the disk. What stays is removed when the log is next opened.
     pub fn run(&self) -> Result<(), DiskError> {
-        self.paths.iter().try_for_each(|path| remove_if_there(&**self.dir.disk(), path))
+        let remove = || self.paths.iter().try_for_each(|path| remove_if_there(&**self.dir.disk(), path));
+        self.lease.hold_if_there(remove).map(|_| ())
     }
 }
 

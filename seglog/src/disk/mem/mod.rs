@@ -75,6 +75,11 @@ impl MemDisk {
         self.state().inject(operation, skip, fault);
     }
 
+    /// Takes back the faults that have not come up yet.
+    pub fn clear_faults(&self) {
+        self.state().clear_faults();
+    }
+
     /// Limits the bytes in files; `None` lifts the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;

@@ -57,6 +57,10 @@ impl State {
         self.faults.push(Injected { operation, skip, fault });
     }
 
+    pub(super) fn clear_faults(&mut self) {
+        self.faults.clear();
+    }
+
     /// Counts an operation and lets it fail if that was asked for.
     pub(super) fn begin(&mut self, operation: Operation, path: &str) -> Result<(), DiskError> {
         match self.begin_faulty(operation, path)? {

@@ -348,17 +348,49 @@ fn a_directory_of_another_topic_is_not_taken() {
     assert_eq!(dir.partitions().unwrap(), [name()]);
     let other = Log::open(&dir, &name(), TopicId(Uuid([6; 16])), small(), at(0));
     assert!(matches!(other, Err(OpenLogError::WrongTopic { found: TOPIC })));
-    let key = PartitionKey { topic: TOPIC, partition: PartitionIndex(0) };
-    let job = dir.delete_partition(&name(), key, Uuid([0xab; 16])).unwrap();
+    let job = dir.delete_partition(&name(), TOPIC).unwrap();
     assert!(dir.partitions().unwrap().is_empty());
     assert_eq!(dir.deleted_partitions().unwrap().len(), 1);
     job.run().unwrap();
     assert!(dir.deleted_partitions().unwrap().is_empty());
-    Log::create(&dir, &name(), TOPIC, small(), at(0)).unwrap();
-    crate::remove_partition(&dir, &name(), TopicId(Uuid([6; 16]))).unwrap();
-    assert_eq!(dir.partitions().unwrap(), [name()], "of another topic");
-    crate::remove_partition(&dir, &name(), TOPIC).unwrap();
-    assert!(dir.partitions().unwrap().is_empty() && dir.deleted_partitions().unwrap().is_empty());
+    assert!(dir.partitions().unwrap().is_empty());
+}
+
+#[test]
+fn jobs_of_a_deleted_partition_touch_nothing_of_the_next_of_its_name() {
+    let disk = MemDisk::new();
+    let mut old = create_with(&disk, small());
+    let meta = BatchMeta { producer_id: 9, producer_epoch: 0, base_sequence: 0, ..BatchMeta::default() };
+    append(&mut old, &batch(meta, 3, 10, 0, 1)).unwrap();
+    for _ in 0..40 {
+        append(&mut old, &plain(3)).unwrap();
+    }
+    assert!(old.segments() > 2);
+    flush(&mut old);
+    old.begin_epoch(LeaderEpoch(7));
+    append(&mut old, &plain(3)).unwrap();
+    let checkpoint = old.checkpoint_job(at(1)).unwrap();
+    let flush_job = old.flush_job().unwrap();
+    let middle = EndOffset(old.active_base().0);
+    let trim = old.delete_records(middle, old.end()).unwrap().unwrap();
+    let dir = Arc::clone(old.dir());
+    old.abandon();
+    let remove = dir.delete_partition(&name(), TOPIC).unwrap();
+    let next = TopicId(Uuid([6; 16]));
+    let mut new = Log::create(&dir, &name(), next, small(), at(1)).unwrap();
+    append(&mut new, &plain(5)).unwrap();
+    flush(&mut new);
+    let before = disk.list("t-0").unwrap();
+    checkpoint.run().unwrap();
+    trim.run().unwrap().run().unwrap();
+    let _ = dir.flush_round(vec![flush_job]).unwrap();
+    remove.run().unwrap();
+    assert_eq!(disk.list("t-0").unwrap(), before);
+    assert_eq!(dir.fenced(), None);
+    drop((old, new, dir));
+    let dir = open_dir(&disk.crash_clone(&mut base::Rng::new(1), 0));
+    let (new, _) = Log::open(&dir, &name(), next, small(), at(0)).unwrap();
+    assert_eq!(new.end(), EndOffset(5));
 }
 
 #[test]

@@ -360,3 +360,33 @@ fn a_segment_that_was_not_recorded_as_flushed_gets_its_indexes_again() {
     assert_eq!(read_all(&mut log, EndOffset(0)).unwrap().len(), 30);
     assert!(disk.operations() > operations && !base::marks::take().contains_key("index_rebuilt"));
 }
+
+#[test]
+fn a_tail_that_was_cut_off_before_its_segment_was_closed_is_no_damage() {
+    for seed in 0..60 {
+        let disk = MemDisk::new();
+        let mut log = create_with(&disk, small());
+        let mut sent = 0;
+        // Near the end of a segment, and all of it durable.
+        while log.active_base() == EndOffset(0) && length(&disk, "t-0/00000000000000000000.log") < 900 {
+            sent = append(&mut log, &plain(3)).unwrap().end.0;
+        }
+        flush_twice(&mut log);
+        let space = disk.space().unwrap();
+        disk.set_capacity(Some(space.total - space.free + 30));
+        assert!(matches!(append(&mut log, &plain(3)), Err(AppendError::NoSpace)));
+        disk.set_capacity(None);
+        let old = log.active_base();
+        log.configure(LogConfig { segment_bytes: 600, ..small() });
+        append(&mut log, &plain(3)).unwrap();
+        assert!(log.active_base() > old, "a new segment");
+        drop(log);
+        let after = disk.crash_clone(&mut base::Rng::new(seed), 50);
+        let (mut log, _) = open_with(&after, small()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert!(log.end() >= EndOffset(sent), "seed {seed}");
+        assert!(
+            read_all(&mut log, EndOffset(0)).unwrap().len() >= usize::try_from(sent / 3).unwrap(),
+            "seed {seed}"
+        );
+    }
+}
