@@ -1,38 +1,67 @@
 //! Simulated clients: they speak encoded frames, keep a record of what they were told, and never trust it.
 
+use crate::admin::Admin;
 use crate::group::Participant;
-use crate::history::{Fate, History, Partition};
+use crate::history::{Fate, History, Partition, Trimmed};
 use base::{Rng, Timestamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use wire::init_producer_id::InitProducerIdRequest;
-use wire::metadata::MetadataRequest;
+use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use wire::record::{BatchBuilder, BatchMeta, RecordFields, parse_batches};
-use wire::{ApiKey, ErrorCode, Message, Reader, Records, Request, Str};
+use wire::{ApiKey, ErrorCode, Message, Records, Request, Str};
 
 /// What a client waits for.
 #[derive(Clone, Debug)]
 enum Awaited {
-    Create { topic: String, partitions: i32, flushed: bool },
-    Metadata { known: Vec<(String, i32)> },
     InitProducer,
-    Produce { partition: Partition, values: Vec<u64>, sequence: i32 },
-    Fetch { partition: Partition },
+    /// In which life of the topic it was sent.
+    Produce {
+        partition: Partition,
+        era: u32,
+        values: Vec<u64>,
+        sequence: i32,
+    },
+    Fetch(Reading),
+    Earliest(Reading),
+    Admin,
     Group,
+}
+
+/// What a reader knew when it asked.
+#[derive(Clone, Debug)]
+struct Reading {
+    partition: Partition,
+    era: u32,
+    trimmed: Trimmed,
+}
+
+/// Where a reader stands.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    next: i64,
+    /// Where the partition was said to begin.
+    start: i64,
+    found: BTreeMap<i64, u64>,
+    caught_up: bool,
+    /// It has to ask where the partition begins.
+    is_lost: bool,
+    /// It was refused, or noticed itself, what is damaged.
+    was_told: bool,
+    era: u32,
 }
 
 /// What a client is.
 #[derive(Clone, Debug)]
 enum Role {
-    /// Creates topics and asks for metadata.
-    Admin { topics: u32 },
+    /// Creates topics, changes them, deletes them.
+    Admin(Box<Admin>),
     /// Sends values to one partition, again and again until they are acknowledged.
     Producer { partition: Partition, id: Option<(i64, i16)>, sequence: i32, again: Option<(Vec<u64>, i32)> },
     /// Reads one partition from its beginning.
-    Consumer { partition: Partition, next: i64, found: BTreeMap<i64, u64>, caught_up: bool },
+    Consumer { partition: Partition, reader: Place },
     /// Takes part in a consumer group, or commits offsets.
     Group(Box<Participant>),
 }
@@ -56,7 +85,7 @@ pub(crate) fn version<R: Request>(rng: &mut Rng, least: i16) -> i16 {
 
 impl Client {
     pub(crate) fn admin(name: u64) -> Self {
-        Self::new(name, Role::Admin { topics: 0 })
+        Self::new(name, Role::Admin(Box::new(Admin::new(name))))
     }
 
     pub(crate) fn producer(name: u64, partition: Partition) -> Self {
@@ -64,7 +93,7 @@ impl Client {
     }
 
     pub(crate) fn consumer(name: u64, partition: Partition) -> Self {
-        Self::new(name, Role::Consumer { partition, next: 0, found: BTreeMap::new(), caught_up: false })
+        Self::new(name, Role::Consumer { partition, reader: Place::default() })
     }
 
     pub(crate) fn participant(name: u64, participant: Participant) -> Self {
@@ -83,25 +112,32 @@ impl Client {
     /// True once a consumer was told that there is nothing more, or an auditor what is committed.
     pub(crate) fn has_caught_up(&self) -> bool {
         match &self.role {
-            Role::Consumer { caught_up, .. } => *caught_up,
+            Role::Consumer { reader, .. } => reader.caught_up,
             Role::Group(participant) => participant.is_done(),
-            Role::Admin { .. } | Role::Producer { .. } => false,
+            Role::Admin(_) | Role::Producer { .. } => false,
         }
     }
 
-    /// What a consumer has found.
+    /// Where a consumer's partition begins, and what it has found there.
     pub(crate) fn found(&self) -> Option<(&Partition, i64, &BTreeMap<i64, u64>)> {
         match &self.role {
-            Role::Consumer { partition, next, found, .. } => Some((partition, *next, found)),
-            Role::Admin { .. } | Role::Producer { .. } | Role::Group(_) => None,
+            Role::Consumer { partition, reader } => Some((partition, reader.start, &reader.found)),
+            Role::Admin(_) | Role::Producer { .. } | Role::Group(_) => None,
         }
+    }
+
+    /// True if a consumer knows that what it has is not all.
+    pub(crate) const fn was_told(&self) -> bool {
+        matches!(&self.role, Role::Consumer { reader, .. } if reader.was_told)
     }
 
     /// The connection is gone: what was under way may or may not have happened.
     pub(crate) fn disconnected(&mut self, history: &mut History) {
         self.connected = false;
-        if let Role::Group(participant) = &mut self.role {
-            participant.disconnected(&mut history.promises);
+        match &mut self.role {
+            Role::Group(participant) => participant.disconnected(&mut history.promises),
+            Role::Admin(admin) => admin.disconnected(),
+            Role::Producer { .. } | Role::Consumer { .. } => {}
         }
         if let (Some((_, _, Awaited::Produce { values, sequence, .. })), Role::Producer { again, .. }) =
             (self.awaited.take(), &mut self.role)
@@ -127,9 +163,14 @@ impl Client {
             self.awaited = Some((self.correlation, version, Awaited::Group));
             return Some(frame);
         }
+        if let Role::Admin(admin) = &mut self.role {
+            self.correlation += 1;
+            let (version, frame) = admin.ask(rng, history, self.correlation);
+            self.awaited = Some((self.correlation, version, Awaited::Admin));
+            return Some(frame);
+        }
         match self.role.clone() {
-            Role::Group(_) => None,
-            Role::Admin { topics } => self.ask_admin(rng, history, topics),
+            Role::Group(_) | Role::Admin(_) => None,
             Role::Producer { partition, id: None, .. } => {
                 let _ = partition;
                 let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
@@ -140,36 +181,8 @@ impl Client {
                 let (values, sequence) = again.unwrap_or_else(|| (fresh_values(rng), sequence));
                 self.produce((rng, now), history, &partition, id, (values, sequence))
             }
-            Role::Consumer { partition, next, .. } => self.fetch(rng, partition, next),
+            Role::Consumer { partition, reader } => self.read(rng, history, partition, &reader),
         }
-    }
-
-    fn ask_admin(&mut self, rng: &mut Rng, history: &History, topics: u32) -> Option<Bytes> {
-        if topics >= 4 || rng.chance(1, 2) {
-            let request = MetadataRequest { topics: None, ..Default::default() };
-            // What is known now must be in an answer that is yet to come.
-            let known = history.topics().map(|(name, partitions)| (name.clone(), partitions)).collect();
-            return self.frame(version::<MetadataRequest>(rng, 1), &request, Awaited::Metadata { known });
-        }
-        let name = format!("t{}-{topics}", self.name);
-        // The same topic is asked for in the same way, however often the answer is lost.
-        let mut same = Rng::new(self.name * 1_000 + u64::from(topics));
-        let partitions = i32::try_from(same.between(1, 3)).unwrap_or(1);
-        let flushed = same.chance(3, 4);
-        let mut configs = vec![config("segment.bytes", "1048576")];
-        if !flushed {
-            configs.push(config("flush.messages", "9223372036854775807"));
-        }
-        let topic = CreatableTopic {
-            name: name.as_str().into(),
-            num_partitions: partitions,
-            replication_factor: 1,
-            configs,
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-        let awaited = Awaited::Create { topic: name, partitions, flushed };
-        self.frame(version::<CreateTopicsRequest>(rng, 2), &request, awaited)
     }
 
     fn produce(
@@ -210,10 +223,50 @@ impl Client {
             ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data: vec![topic], ..Default::default() };
         // From version 13 on topics are named by id, which this client does not keep.
         let version = i16::try_from(rng.between(3, 12)).unwrap_or(3);
-        self.frame(version, &request, Awaited::Produce { partition: partition.clone(), values, sequence })
+        let era = history.era(&partition.0);
+        let awaited = Awaited::Produce { partition: partition.clone(), era, values, sequence };
+        self.frame(version, &request, awaited)
     }
 
-    fn fetch(&mut self, rng: &mut Rng, partition: Partition, next: i64) -> Option<Bytes> {
+    fn read(
+        &mut self,
+        rng: &mut Rng,
+        history: &History,
+        partition: Partition,
+        reader: &Place,
+    ) -> Option<Bytes> {
+        let era = history.era(&partition.0);
+        if era != reader.era
+            && let Role::Consumer { reader, .. } = &mut self.role
+        {
+            *reader = Place { era, ..Place::default() };
+        }
+        let next = if era == reader.era { reader.next } else { 0 };
+        let trimmed = history.trimmed(&partition);
+        let is_lost = era == reader.era && reader.is_lost;
+        let reading = Reading { partition, era, trimmed };
+        if is_lost { self.ask_start(rng, reading) } else { self.fetch(rng, reading, next) }
+    }
+
+    fn ask_start(&mut self, rng: &mut Rng, reading: Reading) -> Option<Bytes> {
+        const EARLIEST: i64 = -2;
+        let part = ListOffsetsPartition {
+            partition_index: reading.partition.1,
+            current_leader_epoch: -1,
+            timestamp: EARLIEST,
+            ..Default::default()
+        };
+        let topic = ListOffsetsTopic {
+            name: reading.partition.0.as_str().into(),
+            partitions: vec![part],
+            ..Default::default()
+        };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        self.frame(version::<ListOffsetsRequest>(rng, 1), &request, Awaited::Earliest(reading))
+    }
+
+    fn fetch(&mut self, rng: &mut Rng, reading: Reading, next: i64) -> Option<Bytes> {
+        let partition = reading.partition.clone();
         let part = FetchPartition {
             partition: partition.1,
             current_leader_epoch: -1,
@@ -234,7 +287,7 @@ impl Client {
             ..Default::default()
         };
         let version = i16::try_from(rng.between(4, 12)).unwrap_or(4);
-        self.frame(version, &request, Awaited::Fetch { partition })
+        self.frame(version, &request, Awaited::Fetch(reading))
     }
 
     fn frame<R: Request>(&mut self, version: i16, request: &R, awaited: Awaited) -> Option<Bytes> {
@@ -248,16 +301,8 @@ impl Client {
         let Some((correlation, version, awaited)) = self.awaited.take() else {
             return Err(format!("client {} got a reply that it did not ask for", self.name));
         };
-        let mut reader = Reader::new(frame);
+        let mut reader = wire::Reader::new(frame);
         match awaited {
-            Awaited::Create { topic, partitions, flushed } => {
-                let reply = body::<CreateTopicsRequest>(&mut reader, correlation, version)?;
-                self.created(&topic, partitions, flushed, reply.topics[0].error_code, history);
-                Ok(())
-            }
-            Awaited::Metadata { known } => {
-                check_metadata(&body::<MetadataRequest>(&mut reader, correlation, version)?, &known)
-            }
             Awaited::InitProducer => {
                 let reply = body::<InitProducerIdRequest>(&mut reader, correlation, version)?;
                 if let Role::Producer { id, sequence, again, .. } = &mut self.role
@@ -269,31 +314,39 @@ impl Client {
                 }
                 Ok(())
             }
-            Awaited::Produce { partition, values, sequence } => {
+            Awaited::Produce { partition, era, values, sequence } => {
                 let reply = body::<ProduceRequest>(&mut reader, correlation, version)?;
                 let part = &reply.responses[0].partition_responses[0];
+                if era != history.era(&partition.0) {
+                    self.begin_anew();
+                    return Ok(());
+                }
                 self.produced(&partition, values, sequence, (part.error_code, part.base_offset), history)
             }
             Awaited::Group => match &mut self.role {
                 Role::Group(participant) => {
                     participant.heard(&mut reader, (correlation, version), &mut history.promises)
                 }
-                Role::Admin { .. } | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
+                Role::Admin(_) | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
             },
-            Awaited::Fetch { partition } => {
+            Awaited::Admin => match &mut self.role {
+                Role::Admin(admin) => admin.heard(&mut reader, (correlation, version), history),
+                Role::Group(_) | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
+            },
+            Awaited::Earliest(reading) => {
+                let reply = body::<ListOffsetsRequest>(&mut reader, correlation, version)?;
+                let part = &reply.topics[0].partitions[0];
+                if part.error_code == 0 && reading.era == history.era(&reading.partition.0) {
+                    history.saw_start(&reading.partition, reading.trimmed, part.offset)?;
+                    self.start_at(part.offset);
+                }
+                Ok(())
+            }
+            Awaited::Fetch(reading) => {
                 let reply = body::<FetchRequest>(&mut reader, correlation, version)?;
                 let part = &reply.responses[0].partitions[0];
                 let Some(Records::Bytes(records)) = &part.records else { return Ok(()) };
-                self.fetched(&partition, part.error_code, records, history)
-            }
-        }
-    }
-
-    fn created(&mut self, topic: &str, partitions: i32, flushed: bool, code: i16, history: &mut History) {
-        if code == 0 || code == ErrorCode::TopicAlreadyExists.code() {
-            history.topic_created(topic, partitions, flushed);
-            if let Role::Admin { topics } = &mut self.role {
-                *topics += 1;
+                self.fetched(&reading, part.error_code, records, history)
             }
         }
     }
@@ -335,38 +388,74 @@ impl Client {
         }
     }
 
+    /// The topic that the producer wrote to is gone.
+    fn begin_anew(&mut self) {
+        if let Role::Producer { id, again, .. } = &mut self.role {
+            (*id, *again) = (None, None);
+        }
+    }
+
+    /// The partition begins there.
+    fn start_at(&mut self, offset: i64) {
+        let Role::Consumer { reader, .. } = &mut self.role else { return };
+        reader.found.retain(|found, _| *found >= offset);
+        (reader.start, reader.next, reader.is_lost) = (offset, offset, false);
+    }
+
     fn fetched(
         &mut self,
-        partition: &Partition,
+        reading: &Reading,
         code: i16,
         records: &Bytes,
         history: &mut History,
     ) -> Result<(), String> {
-        let Role::Consumer { next, found, caught_up, .. } = &mut self.role else { return Ok(()) };
-        *caught_up = code == 0 && records.is_empty();
-        if code != 0 {
-            // After a crash a volatile topic may be shorter than before: start over.
-            *next = 0;
-            found.clear();
+        let Role::Consumer { reader, .. } = &mut self.role else { return Ok(()) };
+        let partition = &reading.partition;
+        if reading.era != history.era(&partition.0) {
             return Ok(());
         }
+        let is_damaged = history.is_damaged(partition);
+        reader.caught_up = if code == 0 { records.is_empty() } else { is_damaged };
+        reader.was_told |= is_damaged && code != 0;
+        if code != 0 {
+            // After a crash a volatile topic may be shorter than before: start over.
+            reader.is_lost = true;
+            reader.found.clear();
+            return Ok(());
+        }
+        let mut moved = false;
         for batch in parse_batches(records) {
             // The last batch may be cut short.
-            let Ok(batch) = batch else { break };
-            batch
-                .check_crc()
-                .map_err(|error| format!("{partition:?}: a batch with a wrong CRC: {error:?}"))?;
+            let Ok(batch) = batch else {
+                if is_damaged && !moved {
+                    (reader.caught_up, reader.was_told) = (true, true);
+                }
+                break;
+            };
+            match batch.check_crc() {
+                Ok(()) => {}
+                // The client notices: that is what the checksum is for.
+                Err(_) if is_damaged => {
+                    (reader.caught_up, reader.was_told) = (true, true);
+                    return Ok(());
+                }
+                Err(error) => return Err(format!("{partition:?}: a batch with a wrong CRC: {error:?}")),
+            }
             for record in wire::record::Records::new(batch.payload(), batch.header().record_count) {
                 let record = record.map_err(|error| format!("{partition:?}: {error:?}"))?;
                 let key = record.key.and_then(|key| key.try_into().ok());
                 let value = u64::from_be_bytes(key.ok_or("a record without its key")?);
                 let offset = batch.header().base_offset + i64::from(record.offset_delta);
-                if offset < *next {
+                if offset < reader.next {
                     continue;
                 }
+                if offset < reading.trimmed.acked {
+                    return Err(format!("{partition:?}: {offset} was deleted and is read again"));
+                }
                 history.saw(partition, offset, value)?;
-                found.insert(offset, value);
-                *next = offset + 1;
+                reader.found.insert(offset, value);
+                reader.next = offset + 1;
+                moved = true;
             }
         }
         Ok(())
@@ -380,16 +469,12 @@ pub(crate) fn encode<R: Request>(correlation: i32, version: i16, request: &R) ->
     encoded.expect("the simulator sends what its version can say").bytes.slice(wire::frame::SIZE_BYTES..)
 }
 
-fn config(name: &str, value: &str) -> CreatableTopicConfig {
-    CreatableTopicConfig { name: name.into(), value: Some(value.into()), ..Default::default() }
-}
-
 fn fresh_values(rng: &mut Rng) -> Vec<u64> {
     (0..rng.between(1, 5)).map(|_| rng.next_u64()).collect()
 }
 
 pub(crate) fn body<R: Request>(
-    reader: &mut Reader,
+    reader: &mut wire::Reader,
     correlation: i32,
     version: i16,
 ) -> Result<R::Response, String> {
@@ -401,22 +486,6 @@ pub(crate) fn body<R: Request>(
     response.map_err(|error| {
         format!("a {} response of version {version} cannot be read: {error:?}", R::KEY.name())
     })
-}
-
-fn check_metadata(reply: &wire::metadata::MetadataResponse, known: &[(String, i32)]) -> Result<(), String> {
-    for (name, partitions) in known {
-        let found = reply.topics.iter().find(|topic| topic.name.as_ref().is_some_and(|n| n.as_str() == name));
-        let Some(found) = found else {
-            return Err(format!("the topic {name} was created and is not in the metadata"));
-        };
-        if i32::try_from(found.partitions.len()) != Ok(*partitions) {
-            return Err(format!(
-                "the topic {name} has {} partitions instead of {partitions}",
-                found.partitions.len()
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Names what the frame of a request is, for the trace.

@@ -1,7 +1,7 @@
 //! What clients were told, and whether the node keeps its word.
 
 use crate::promises::Promises;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A partition by topic name and number.
 pub(crate) type Partition = (String, i32);
@@ -15,6 +15,38 @@ pub(crate) enum Fate {
     Acked(i64),
 }
 
+/// What a topic promises, and what is done to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
+pub(crate) struct Traits {
+    /// Acknowledged records survive a power failure.
+    pub(crate) is_flushed: bool,
+    /// Records are deleted for their age while the run lasts.
+    pub(crate) is_short: bool,
+    pub(crate) is_compacted: bool,
+    /// Records are deleted by request.
+    pub(crate) is_trimmed: bool,
+    /// It is deleted and created again.
+    pub(crate) is_doomed: bool,
+}
+
+/// Where a partition may begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trimmed {
+    /// Nothing before this may be read any more.
+    pub(crate) acked: i64,
+    /// Anything from here on must be there.
+    sent: i64,
+}
+
+/// What was said of a topic's setting.
+#[derive(Debug, Default)]
+struct Setting {
+    acked: Option<String>,
+    /// Sent, and nobody heard what became of it.
+    in_doubt: Vec<String>,
+}
+
 /// Everything that clients saw in one run.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -22,28 +54,147 @@ pub(crate) struct History {
     sent: BTreeMap<Partition, BTreeMap<u64, Fate>>,
     /// Per partition: the value seen at each offset, by whoever saw it first.
     seen: BTreeMap<Partition, BTreeMap<i64, u64>>,
-    /// Topics whose creation was acknowledged, and not their deletion.
+    /// Topics whose creation was acknowledged, and whose deletion was not asked for.
     topics: BTreeMap<String, i32>,
-    /// Partitions whose acknowledged records may be lost by a power failure (`replicated`).
-    volatile: std::collections::BTreeSet<String>,
+    traits: BTreeMap<String, Traits>,
+    /// How often a topic was deleted.
+    eras: BTreeMap<String, u32>,
+    /// Acknowledged values of deleted topics.
+    buried: BTreeMap<Partition, BTreeSet<u64>>,
+    trimmed: BTreeMap<Partition, Trimmed>,
+    settings: BTreeMap<String, Setting>,
+    /// Partitions whose files were damaged: they may refuse to answer, but never answer wrongly.
+    damaged: BTreeSet<Partition>,
     /// What the group coordinator promised.
     pub(crate) promises: Promises,
 }
 
+/// Topics.
 impl History {
-    pub(crate) fn topic_created(&mut self, name: &str, partitions: i32, flushed: bool) {
+    pub(crate) fn topic_created(&mut self, name: &str, partitions: i32, traits: Traits) {
         self.topics.insert(name.to_owned(), partitions);
-        if !flushed {
-            self.volatile.insert(name.to_owned());
-        }
+        self.traits.insert(name.to_owned(), traits);
     }
 
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&String, i32)> {
         self.topics.iter().map(|(name, partitions)| (name, *partitions))
     }
 
+    pub(crate) fn exists(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    pub(crate) fn traits(&self, topic: &str) -> Traits {
+        self.traits.get(topic).copied().unwrap_or_default()
+    }
+
+    /// How often the topic was deleted so far.
+    pub(crate) fn era(&self, topic: &str) -> u32 {
+        self.eras.get(topic).copied().unwrap_or(0)
+    }
+
+    /// From now on the topic need not be there.
+    pub(crate) fn deletion_sent(&mut self, topic: &str) {
+        self.topics.remove(topic);
+        self.settings.remove(topic);
+    }
+
+    /// The topic is gone: what was acknowledged of it must never be read again.
+    pub(crate) fn deletion_acked(&mut self, topic: &str) {
+        *self.eras.entry(topic.to_owned()).or_default() += 1;
+        for (partition, values) in self.sent.iter_mut().filter(|((name, _), _)| name == topic) {
+            let buried = self.buried.entry(partition.clone()).or_default();
+            buried.extend(values.iter().filter(|(_, fate)| **fate != Fate::Unknown).map(|(value, _)| value));
+            values.retain(|_, fate| *fate == Fate::Unknown);
+        }
+        self.seen.retain(|(name, _), _| name != topic);
+        self.trimmed.retain(|(name, _), _| name != topic);
+        self.damaged.retain(|(name, _)| name != topic);
+    }
+
+    pub(crate) fn config_sent(&mut self, topic: &str, value: &str) {
+        self.settings.entry(topic.to_owned()).or_default().in_doubt.push(value.to_owned());
+    }
+
+    pub(crate) fn config_acked(&mut self, topic: &str, value: &str) {
+        if self.exists(topic) {
+            let setting = Setting { acked: Some(value.to_owned()), in_doubt: Vec::new() };
+            self.settings.insert(topic.to_owned(), setting);
+        }
+    }
+
+    /// What the setting may be; nothing if it may still be what the node says.
+    pub(crate) fn configs(&self, topic: &str) -> Vec<String> {
+        let Some(setting) = self.settings.get(topic) else { return Vec::new() };
+        let Some(acked) = &setting.acked else { return Vec::new() };
+        setting.in_doubt.iter().chain([acked]).cloned().collect()
+    }
+}
+
+/// Beginnings.
+impl History {
+    /// One past the last offset that is known to be safe.
+    pub(crate) fn acked_end(&self, partition: &Partition) -> i64 {
+        let acked = self.sent.get(partition).into_iter().flat_map(BTreeMap::values);
+        let acked = acked.filter_map(|fate| match fate {
+            Fate::Acked(offset) => Some(offset + 1),
+            Fate::Unknown => None,
+        });
+        acked.max().unwrap_or(0)
+    }
+
+    pub(crate) fn trim_sent(&mut self, partition: &Partition, offset: i64) {
+        let trimmed = self.trimmed.entry(partition.clone()).or_default();
+        trimmed.sent = trimmed.sent.max(offset);
+    }
+
+    pub(crate) fn trim_acked(&mut self, partition: &Partition, low: i64) {
+        let volatile = !self.traits(&partition.0).is_flushed;
+        let Some(trimmed) = self.trimmed.get_mut(partition).filter(|_| !volatile) else { return };
+        trimmed.acked = trimmed.acked.max(low);
+    }
+
+    pub(crate) fn trimmed(&self, partition: &Partition) -> Trimmed {
+        self.trimmed.get(partition).copied().unwrap_or_default()
+    }
+
+    /// The node said where a partition begins; `asked` is what was known when it was asked.
+    pub(crate) fn saw_start(&self, partition: &Partition, asked: Trimmed, start: i64) -> Result<(), String> {
+        let traits = self.traits(&partition.0);
+        if start < asked.acked {
+            return Err(format!(
+                "{partition:?} begins at {start} again, after {} was acknowledged",
+                asked.acked
+            ));
+        }
+        if !traits.is_flushed || traits.is_short || self.damaged.contains(partition) {
+            return Ok(());
+        }
+        let kept = self.trimmed(partition).sent..start;
+        let acked = self.sent.get(partition).into_iter().flat_map(BTreeMap::values);
+        let mut acked = acked.filter(|fate| matches!(fate, Fate::Acked(at) if kept.contains(at)));
+        match acked.next() {
+            Some(fate) => Err(format!("{partition:?} begins at {start}, and nobody deleted {fate:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Records.
+impl History {
+    pub(crate) fn damage(&mut self, partition: Partition) {
+        self.damaged.insert(partition);
+    }
+
+    pub(crate) fn is_damaged(&self, partition: &Partition) -> bool {
+        self.damaged.contains(partition)
+    }
+
     pub(crate) fn sent(&mut self, partition: &Partition, value: u64) {
         self.sent.entry(partition.clone()).or_default().insert(value, Fate::Unknown);
+        if let Some(buried) = self.buried.get_mut(partition) {
+            buried.remove(&value);
+        }
     }
 
     pub(crate) fn decided(&mut self, partition: &Partition, value: u64, fate: Fate) {
@@ -52,6 +203,9 @@ impl History {
 
     /// A consumer saw `value` at `offset`.
     pub(crate) fn saw(&mut self, partition: &Partition, offset: i64, value: u64) -> Result<(), String> {
+        if self.buried.get(partition).is_some_and(|buried| buried.contains(&value)) {
+            return Err(format!("{partition:?}: value {value} at {offset} is of a topic that was deleted"));
+        }
         let fate = self.sent.get(partition).and_then(|sent| sent.get(&value)).copied();
         match fate {
             None => return Err(format!("{partition:?}: value {value} at offset {offset} was never sent")),
@@ -65,18 +219,20 @@ impl History {
         let before = self.seen.entry(partition.clone()).or_default().insert(offset, value);
         match before {
             // A crash may take back what nobody was promised, on a topic that promises little.
-            Some(other) if other != value && !self.volatile.contains(&partition.0) => {
+            Some(other) if other != value && self.traits(&partition.0).is_flushed => {
                 Err(format!("{partition:?}: offset {offset} had value {other} and now has {value}"))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// A final read of a whole partition found exactly these values.
+    /// A final read of a whole partition from `start` on found exactly these values.
     pub(crate) fn check_final(
         &self,
         partition: &Partition,
+        start: i64,
         found: &BTreeMap<i64, u64>,
+        found_all: bool,
     ) -> Result<(), String> {
         let mut by_value = BTreeMap::new();
         for (offset, value) in found {
@@ -84,11 +240,13 @@ impl History {
                 return Err(format!("{partition:?}: value {value} is there twice, at {other} and {offset}"));
             }
         }
-        if self.volatile.contains(&partition.0) {
+        // Who reads to the end of what is damaged without a word about it was deceived.
+        if !self.traits(&partition.0).is_flushed || !found_all {
             return Ok(());
         }
         for (value, fate) in self.sent.get(partition).into_iter().flatten() {
             if let Fate::Acked(offset) = fate
+                && *offset >= start
                 && found.get(offset) != Some(value)
             {
                 let there = found.get(offset);
@@ -98,7 +256,7 @@ impl History {
             }
         }
         for (offset, value) in self.seen.get(partition).into_iter().flatten() {
-            if found.get(offset) != Some(value) {
+            if *offset >= start && found.get(offset) != Some(value) {
                 return Err(format!("{partition:?}: value {value} was read at offset {offset} and is gone"));
             }
         }
@@ -107,7 +265,7 @@ impl History {
 
     /// Acknowledged values of a volatile topic that a final read did not find.
     pub(crate) fn lost_volatile(&self, partition: &Partition, found: &BTreeMap<i64, u64>) -> usize {
-        if !self.volatile.contains(&partition.0) {
+        if self.traits(&partition.0).is_flushed {
             return 0;
         }
         let sent = self.sent.get(partition).into_iter().flatten();

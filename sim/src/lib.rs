@@ -4,6 +4,7 @@
 //! It links the node as it is (`broker` and below) and never the server or its runtime.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod client;
 mod group;
 mod history;
@@ -13,5 +14,5 @@ mod report;
 mod trace;
 mod world;
 
-pub use report::{FAULTS, MARKS, Report};
+pub use report::{FAULTS, MARKS, NOT_DEMANDED, Report};
 pub use world::{Options, Outcome, run};

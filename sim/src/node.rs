@@ -19,6 +19,8 @@ pub(crate) struct SimNode {
     pub(crate) running: Option<Running>,
     /// Counts starts: what belongs to an earlier one is void.
     pub(crate) incarnation: u64,
+    /// The last end was none that the directory may tell of.
+    pub(crate) crashed: bool,
     settings: Overrides,
     reactors: u16,
 }
@@ -44,8 +46,16 @@ impl SimNode {
             set("offsets.retention.minutes", "1".into()),
             set("offsets.retention.check.interval.ms", "5000".into()),
             set("log.segment.bytes", (1 << 20).to_string()),
+            // A clock that jumps by an hour must not take everything along.
+            set("log.retention.minutes", "30".into()),
+            set("log.roll.ms", rng.between(50, 5_000).to_string()),
+            set("log.retention.check.interval.ms", rng.between(50, 2_000).to_string()),
+            set("log.cleaner.backoff.ms", rng.between(50, 2_000).to_string()),
+            set("log.cleaner.min.cleanable.ratio", format!("0.{}", rng.between(1, 9))),
+            set("ottla.metadata.snapshot.entries", rng.between(2, 60).to_string()),
         ]);
-        Self { disk: MemDisk::new(), running: None, incarnation: 0, settings, reactors: options.reactors }
+        let disk = MemDisk::new();
+        Self { disk, running: None, incarnation: 0, crashed: true, settings, reactors: options.reactors }
     }
 
     /// Boots on the disk as it is.
@@ -99,10 +109,16 @@ impl SimNode {
 
     /// The power is gone: the process with all it had in memory, and what the disk had not been told to keep.
     pub(crate) fn crash(&mut self, rng: &mut Rng, survive: u8) {
-        self.running = None;
+        // Who crashes before its boot is through may not have come to the marker of a clean end.
+        self.crashed |= self.running.take().is_some();
         self.disk.fail_from(None);
         self.disk = self.disk.crash_clone(rng, survive);
         self.disk.fail_from(None);
+    }
+
+    /// True if the running node found its directory closed properly.
+    pub(crate) fn claims_to_be_clean(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.booted.shared.was_clean())
     }
 
     pub(crate) fn is_serving(&self) -> bool {

@@ -3,6 +3,7 @@
 use base::plant::Bug;
 use ottla_sim::{Options, run};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One recorded seed per bug: `RULE SEED` per line.
 const RECORDED: &str = include_str!("../planted.txt");
@@ -12,8 +13,21 @@ const RECORDED: &str = include_str!("../planted.txt");
 pub(crate) fn search(seeds: u64) -> ExitCode {
     println!("# rule seed  (the first of 1..={seeds} that catches the planted bug)");
     let mut missed = 0;
-    for bug in Bug::ALL {
-        match (1..=seeds).find(|seed| is_caught(*bug, *seed)) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.push((*bug, (1..=seeds).find(|seed| is_caught(*bug, *seed))));
+        }
+        found
+    };
+    let mut all: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    all.sort_unstable();
+    for (bug, seed) in all {
+        match seed {
             Some(seed) => println!("{bug:?} {seed}"),
             None => {
                 missed += 1;

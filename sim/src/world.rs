@@ -76,6 +76,8 @@ enum Event {
     Start,
     /// Something bad happens.
     Fault,
+    /// The power goes, in an incarnation of the node that has just begun.
+    Crash(u64),
 }
 
 struct World {
@@ -106,6 +108,12 @@ struct World {
     wakes: BTreeMap<Owner, (u64, Instant)>,
     /// The node is down and its start is on the way.
     start_pending: bool,
+    /// The last start ended in a crash.
+    start_crashed: bool,
+    /// Until then jobs take much longer.
+    slow_until: Instant,
+    /// By how much the node's wall clock is wrong.
+    wall_ahead: Span,
 }
 
 /// Runs one seed.
@@ -154,12 +162,21 @@ impl World {
             slowness: if rng.fork(4).chance(1, 10) { SLOW } else { 1 },
             wakes: BTreeMap::new(),
             start_pending: true,
+            start_crashed: false,
+            slow_until: Instant::ZERO,
+            wall_ahead: Span::ZERO,
         }
     }
 
     fn wall(&self) -> Now {
         let millis = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(0);
         Now { mono: self.now, wall: Timestamp(EPOCH_MS + millis) }
+    }
+
+    /// What the node believes.
+    fn node_now(&self) -> Now {
+        let now = self.wall();
+        Now { wall: now.wall.plus(self.wall_ahead), ..now }
     }
 
     fn at(&mut self, delay: Span, event: Event) {
@@ -169,6 +186,12 @@ impl World {
 
     fn some_micros(&mut self, low: u64, high: u64) -> Span {
         Span::from_micros(self.schedule.between(low, high))
+    }
+
+    /// How long a job waits or takes.
+    fn job_micros(&mut self, high: u64) -> Span {
+        let delay = self.some_micros(10, high);
+        if self.now < self.slow_until { delay * self.schedule.between(5, 60) } else { delay }
     }
 
     fn play(&mut self) -> Result<(), String> {
@@ -238,13 +261,20 @@ impl World {
             Event::Client(name) => self.client_acts(name),
             Event::Start => self.start_node(),
             Event::Fault => self.fault(),
+            Event::Crash(incarnation) => {
+                if incarnation == self.node.incarnation && !self.calm {
+                    self.report.count("crash soon after a start");
+                    self.crash();
+                }
+                Ok(())
+            }
         }
     }
 
     fn start_node(&mut self) -> Result<(), String> {
-        let now = self.wall();
+        let now = self.node_now();
         self.start_pending = false;
-        if !self.calm && self.rng.chance(1, 3) {
+        if !self.calm && self.rng.chance(if self.start_crashed { 2 } else { 1 }, 3) {
             let at = self.node.disk.operations() + self.rng.between(1, 80);
             self.node.disk.fail_from(Some(at));
         }
@@ -256,21 +286,35 @@ impl World {
             }
             Started::Refused(reason) => Err(format!("the node does not start: {reason}")),
             Started::Crashed => {
-                self.report.count("crash while starting");
-                self.crash();
+                self.crash_while_starting();
                 Ok(())
             }
             Started::Running(effects) => {
                 self.report.starts += 1;
                 self.trace.event(self.now.as_nanos(), "start", String::new);
                 if self.node.has_crashed() {
-                    self.report.count("crash while starting");
-                    self.crash();
+                    self.crash_while_starting();
                     return Ok(());
+                }
+                if self.node.crashed && self.node.claims_to_be_clean() {
+                    return Err("after a crash the directory claims that it was closed".into());
+                }
+                self.start_crashed = false;
+                if self.rng.chance(1, 6) {
+                    // What recovery has kept must be as durable as it looks.
+                    let delay = self.some_micros(5_000, 60_000);
+                    self.at(delay, Event::Crash(self.node.incarnation));
                 }
                 self.carry_out(Owner::Metadata, effects)
             }
         }
+    }
+
+    fn crash_while_starting(&mut self) {
+        let name = if self.start_crashed { "crash in recovery, again" } else { "crash while starting" };
+        self.report.count(name);
+        self.start_crashed = true;
+        self.crash();
     }
 
     /// With some probability, lets the disk fail from a coming operation on: a crash inside a call.
@@ -294,7 +338,7 @@ impl World {
         }
         self.maybe_arm_crash(12);
         let was_serving = self.node.is_serving();
-        let now = self.wall();
+        let now = self.node_now();
         let Some(effects) = self.node.handle(owner, now, input) else { return Ok(()) };
         if self.node.has_crashed() {
             self.report.count("crash inside a call");
@@ -320,7 +364,7 @@ impl World {
         }
         let incarnation = self.node.incarnation;
         for job in effects.jobs {
-            let delay = self.some_micros(10, 3_000);
+            let delay = self.job_micros(3_000);
             self.at(delay, Event::Run(incarnation, owner, job));
         }
         for (to, mail) in effects.mail {
@@ -384,7 +428,7 @@ impl World {
             self.crash();
             return Ok(());
         }
-        let delay = self.some_micros(10, 5_000);
+        let delay = self.job_micros(5_000);
         self.at(delay, Event::Done(incarnation, owner, done));
         Ok(())
     }
@@ -419,6 +463,8 @@ impl World {
         self.calm = true;
         self.node.disk.set_capacity(None);
         self.node.disk.fail_from(None);
+        self.node.disk.clear_faults();
+        self.wall_ahead = Span::ZERO;
         let until = self.now + Span::from_secs(30);
         while !self.node.is_serving() {
             if self.now > until {
@@ -440,6 +486,7 @@ impl World {
             .clients
             .values()
             .filter_map(|client| client.found().map(|(partition, _, _)| partition.clone()))
+            .filter(|(topic, _)| self.history.exists(topic))
             .collect();
         // Fresh readers from the beginning, so that nothing rests on what was read before the last crash.
         self.slowness = 1;
@@ -469,8 +516,9 @@ impl World {
             self.step()?;
         }
         for client in self.clients.values() {
-            if let Some((partition, _, found)) = client.found() {
-                self.history.check_final(partition, found)?;
+            if let Some((partition, start, found)) = client.found() {
+                let found_all = !client.was_told();
+                self.history.check_final(partition, start, found, found_all)?;
                 self.report.read += found.len();
                 self.report.lost_volatile += self.history.lost_volatile(partition, found);
             }

@@ -102,6 +102,12 @@ fn check_marks(wrong: &mut Vec<String>) {
             wrong.push(format!("the simulator demands the mark {mark}, which no code says"));
         }
     }
+    for mark in code.split("hit!(").skip(1).filter_map(|rest| rest.split_once(')')).map(|(mark, _)| mark) {
+        let is_name = mark.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !mark.is_empty();
+        if is_name && mark != "duplicate_batch_answered" && !report.contains(&format!("\"{mark}\"")) {
+            wrong.push(format!("the mark {mark} is neither demanded of the simulator nor excused from it"));
+        }
+    }
 }
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

@@ -5,6 +5,7 @@ use crate::client::describe;
 use base::Span;
 use broker::{ConnId, Fragment, Input, Owner, Reply};
 use bytes::{Bytes, BytesMut};
+use seglog::disk::DiskErrorKind;
 
 impl World {
     pub(super) fn connect(&mut self, name: u64) {
@@ -37,7 +38,17 @@ impl World {
                 Fragment::Bytes(bytes) => frame.extend_from_slice(bytes),
                 Fragment::File { file, position, length } => {
                     let mut buffer = vec![0; *length as usize];
-                    let read = file.read_at(&mut buffer, *position).map_err(|error| error.to_string())?;
+                    let read = match file.read_at(&mut buffer, *position) {
+                        Ok(read) => read,
+                        Err(error) if matches!(error.kind, DiskErrorKind::Io(_)) => {
+                            // What began and cannot be ended ends the connection.
+                            if let Some(name) = self.client_of(conn) {
+                                self.hang_up(name);
+                            }
+                            return Ok(());
+                        }
+                        Err(error) => return Err(error.to_string()),
+                    };
                     if read < buffer.len() {
                         return Err("a reply promises bytes that its file does not have".into());
                     }

@@ -1,0 +1,295 @@
+//! Simulated administrators: they create topics, delete them and create them again, change settings, move
+//! beginnings, and look whether what they were told stays true.
+
+use crate::client::{body, encode, version};
+use crate::history::{History, Partition, Traits};
+use base::Rng;
+use bytes::Bytes;
+use wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use wire::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use wire::metadata::{MetadataRequest, MetadataResponse};
+use wire::{ErrorCode, Reader, Request};
+
+/// Topics that one administrator creates.
+const TOPICS: u32 = 4;
+/// The setting that is changed and looked at.
+const KEY: &str = "segment.ms";
+/// The number that the wire has for topics among things with settings.
+const TOPIC_RESOURCE: i8 = 2;
+
+/// An administrator and what it has done.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    name: u64,
+    /// Topics created so far.
+    topics: u32,
+    /// A topic whose deletion was begun, and whether it is known to be gone: it is created again then.
+    deleting: Option<(String, bool)>,
+    asked: Asked,
+}
+
+#[derive(Clone, Debug)]
+enum Asked {
+    Nothing,
+    Create { topic: String },
+    Metadata { known: Vec<(String, i32, u32)> },
+    Alter { topic: String, value: String },
+    Describe { topic: String, allowed: Vec<String> },
+    Trim { partition: Partition },
+    Delete { topic: String },
+}
+
+/// What becomes of a topic of this name, the same each time that it is created.
+fn traits(name: &str) -> (i32, Traits) {
+    let seed = name.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut same = Rng::new(seed);
+    let partitions = i32::try_from(same.between(1, 3)).unwrap_or(1);
+    let is_compacted = same.chance(1, 6);
+    let traits = Traits {
+        is_flushed: same.chance(3, 4),
+        is_short: same.chance(1, 6),
+        is_compacted,
+        is_trimmed: !is_compacted && same.chance(1, 3),
+        is_doomed: same.chance(1, 4),
+    };
+    (partitions, traits)
+}
+
+impl Admin {
+    pub(crate) const fn new(name: u64) -> Self {
+        Self { name, topics: 0, deleting: None, asked: Asked::Nothing }
+    }
+
+    /// The connection is gone: nobody knows what became of the request.
+    pub(crate) fn disconnected(&mut self) {
+        self.asked = Asked::Nothing;
+    }
+
+    // --- asking ---
+
+    pub(crate) fn ask(&mut self, rng: &mut Rng, history: &mut History, correlation: i32) -> (i16, Bytes) {
+        let (version, frame, asked) = self.choose(rng, history, correlation);
+        self.asked = asked;
+        (version, frame)
+    }
+
+    fn choose(&mut self, rng: &mut Rng, history: &mut History, correlation: i32) -> (i16, Bytes, Asked) {
+        if let Some((topic, is_gone)) = &self.deleting {
+            return if *is_gone { create(topic, rng, correlation) } else { delete(topic, rng, correlation) };
+        }
+        if self.topics < TOPICS && rng.chance(1, 2) {
+            return create(&format!("t{}-{}", self.name, self.topics), rng, correlation);
+        }
+        let own = (self.topics > 0)
+            .then(|| format!("t{}-{}", self.name, rng.below(u64::from(self.topics))))
+            .filter(|topic| history.exists(topic));
+        let Some(topic) = own else { return metadata(rng, history, correlation) };
+        let (partitions, traits) = traits(&topic);
+        match rng.below(12) {
+            0..=1 => {
+                let value = rng.between(50, 100_000).to_string();
+                history.config_sent(&topic, &value);
+                alter(topic, value, rng, correlation)
+            }
+            2..=3 => describe(topic, rng, history, correlation),
+            4..=5 if traits.is_trimmed => {
+                let partition =
+                    (topic, i32::try_from(rng.below(partitions.unsigned_abs().into())).unwrap_or(0));
+                trim(partition, rng, history, correlation)
+            }
+            6 if traits.is_doomed => {
+                history.deletion_sent(&topic);
+                self.deleting = Some((topic.clone(), false));
+                delete(&topic, rng, correlation)
+            }
+            _ => metadata(rng, history, correlation),
+        }
+    }
+
+    // --- hearing ---
+
+    pub(crate) fn heard(
+        &mut self,
+        reader: &mut Reader,
+        (correlation, version): (i32, i16),
+        history: &mut History,
+    ) -> Result<(), String> {
+        match core::mem::replace(&mut self.asked, Asked::Nothing) {
+            Asked::Nothing => return Err(format!("admin {}: an answer to nothing", self.name)),
+            Asked::Create { topic } => {
+                let reply = body::<CreateTopicsRequest>(reader, correlation, version)?;
+                self.created(&topic, reply.topics[0].error_code, history);
+            }
+            Asked::Metadata { known } => {
+                let reply = body::<MetadataRequest>(reader, correlation, version)?;
+                check_metadata(&reply, &known, history)?;
+            }
+            Asked::Alter { topic, value } => {
+                let reply = body::<IncrementalAlterConfigsRequest>(reader, correlation, version)?;
+                if reply.responses[0].error_code == 0 {
+                    history.config_acked(&topic, &value);
+                }
+            }
+            Asked::Describe { topic, allowed } => {
+                let reply = body::<DescribeConfigsRequest>(reader, correlation, version)?;
+                let config = reply.results[0].configs.first();
+                if let Some(value) = config.and_then(|config| config.value.as_ref())
+                    && !allowed.iter().any(|allowed| value.as_str() == allowed)
+                {
+                    return Err(format!("{topic}: {KEY} was set to {allowed:?} and is {value:?}"));
+                }
+            }
+            Asked::Trim { partition } => {
+                let reply = body::<DeleteRecordsRequest>(reader, correlation, version)?;
+                let part = &reply.topics[0].partitions[0];
+                if part.error_code == 0 {
+                    history.trim_acked(&partition, part.low_watermark);
+                }
+            }
+            Asked::Delete { topic } => {
+                let reply = body::<DeleteTopicsRequest>(reader, correlation, version)?;
+                let code = reply.responses[0].error_code;
+                // Perhaps an earlier request did it, of which nobody heard.
+                if code == 0 || code == ErrorCode::UnknownTopicOrPartition.code() {
+                    history.deletion_acked(&topic);
+                    self.deleting = Some((topic, true));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn created(&mut self, topic: &str, code: i16, history: &mut History) {
+        if code != 0 && code != ErrorCode::TopicAlreadyExists.code() {
+            return;
+        }
+        let (partitions, traits) = traits(topic);
+        history.topic_created(topic, partitions, traits);
+        if self.deleting.take().is_none() {
+            self.topics += 1;
+        }
+    }
+}
+
+fn framed<R: Request>(version: i16, request: &R, correlation: i32, asked: Asked) -> (i16, Bytes, Asked) {
+    (version, encode(correlation, version, request), asked)
+}
+
+fn create(name: &str, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
+    let (partitions, traits) = traits(name);
+    let mut configs = vec![config("segment.bytes", "1048576")];
+    if !traits.is_flushed {
+        configs.push(config("flush.messages", "9223372036854775807"));
+    }
+    if traits.is_short {
+        configs.push(config("retention.ms", "700"));
+    }
+    if traits.is_compacted {
+        configs.push(config("cleanup.policy", if traits.is_short { "compact,delete" } else { "compact" }));
+    }
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        configs,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    let version = version::<CreateTopicsRequest>(rng, 2);
+    framed(version, &request, correlation, Asked::Create { topic: name.to_owned() })
+}
+
+fn config(name: &str, value: &str) -> CreatableTopicConfig {
+    CreatableTopicConfig { name: name.into(), value: Some(value.into()), ..Default::default() }
+}
+
+fn metadata(rng: &mut Rng, history: &History, correlation: i32) -> (i16, Bytes, Asked) {
+    let request = MetadataRequest { topics: None, ..Default::default() };
+    // What is known now must be in an answer that is yet to come.
+    let known = history.topics().map(|(name, count)| (name.clone(), count, history.era(name))).collect();
+    framed(version::<MetadataRequest>(rng, 1), &request, correlation, Asked::Metadata { known })
+}
+
+fn alter(topic: String, value: String, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
+    let config =
+        AlterableConfig { name: KEY.into(), value: Some(value.as_str().into()), ..Default::default() };
+    let resource = AlterConfigsResource {
+        resource_type: TOPIC_RESOURCE,
+        resource_name: topic.as_str().into(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let version = version::<IncrementalAlterConfigsRequest>(rng, 0);
+    framed(version, &request, correlation, Asked::Alter { topic, value })
+}
+
+fn describe(topic: String, rng: &mut Rng, history: &History, correlation: i32) -> (i16, Bytes, Asked) {
+    let resource = DescribeConfigsResource {
+        resource_type: TOPIC_RESOURCE,
+        resource_name: topic.as_str().into(),
+        configuration_keys: Some(vec![KEY.into()]),
+        ..Default::default()
+    };
+    let allowed = history.configs(&topic);
+    if allowed.is_empty() {
+        return metadata(rng, history, correlation);
+    }
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let version = version::<DescribeConfigsRequest>(rng, 1);
+    framed(version, &request, correlation, Asked::Describe { topic, allowed })
+}
+
+fn trim(partition: Partition, rng: &mut Rng, history: &mut History, correlation: i32) -> (i16, Bytes, Asked) {
+    let end = history.acked_end(&partition);
+    let offset = i64::try_from(rng.below(end.unsigned_abs() + 1)).unwrap_or(0);
+    history.trim_sent(&partition, offset);
+    let part = DeleteRecordsPartition { partition_index: partition.1, offset, ..Default::default() };
+    let topic = DeleteRecordsTopic {
+        name: partition.0.as_str().into(),
+        partitions: vec![part],
+        ..Default::default()
+    };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    framed(version::<DeleteRecordsRequest>(rng, 0), &request, correlation, Asked::Trim { partition })
+}
+
+fn delete(topic: &str, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
+    let version = version::<DeleteTopicsRequest>(rng, 1);
+    let mut request = DeleteTopicsRequest { timeout_ms: 1_000, ..Default::default() };
+    if version < 6 {
+        request.topic_names = vec![topic.into()];
+    } else {
+        request.topics = vec![DeleteTopicState { name: Some(topic.into()), ..Default::default() }];
+    }
+    framed(version, &request, correlation, Asked::Delete { topic: topic.to_owned() })
+}
+
+fn check_metadata(
+    reply: &MetadataResponse,
+    known: &[(String, i32, u32)],
+    history: &History,
+) -> Result<(), String> {
+    for (name, partitions, era) in known {
+        if !history.exists(name) || history.era(name) != *era {
+            // Its deletion was asked for meanwhile.
+            continue;
+        }
+        let found = reply.topics.iter().find(|topic| topic.name.as_ref().is_some_and(|n| n.as_str() == name));
+        let Some(found) = found else {
+            return Err(format!("the topic {name} was created and is not in the metadata"));
+        };
+        if i32::try_from(found.partitions.len()) != Ok(*partitions) {
+            return Err(format!(
+                "the topic {name} has {} partitions instead of {partitions}",
+                found.partitions.len()
+            ));
+        }
+    }
+    Ok(())
+}
