@@ -2,6 +2,7 @@
 
 mod clients;
 pub(crate) mod node;
+mod power;
 mod process;
 
 use crate::shell::{has, run, say};
@@ -34,8 +35,8 @@ const LANES: &[Lane] = &[
     Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim },
     Lane {
         name: "process",
-        what: "real processes under kill -9",
-        needs: &[("kcat", "kcat")],
+        what: "real processes under kill -9, power loss, a full disk",
+        needs: &[("kcat", "kcat"), ("python3", "python3"), ("mkfs.ext4", "e2fsprogs"), ("mount", "mount")],
         run: process::run,
     },
     Lane { name: "clients", what: "real clients, content checked", needs: CLIENT_NEEDS, run: clients::run },

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Node {
     child: Option<Child>,
     data: PathBuf,
+    /// Given with `--set`.
+    settings: Vec<String>,
     /// Where clients connect; the same after a restart.
     pub(crate) address: String,
 }
@@ -20,7 +22,13 @@ impl Node {
         if data.exists() {
             std::fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
         }
-        let mut node = Self { child: None, data, address: "127.0.0.1:0".into() };
+        Self::start_in(data, &[])
+    }
+
+    /// Starts a broker on a directory, with settings, and waits until it serves.
+    pub(crate) fn start_in(data: PathBuf, settings: &[&str]) -> Result<Self, String> {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut node = Self { child: None, data, settings, address: "127.0.0.1:0".into() };
         node.restart()?;
         Ok(node)
     }
@@ -30,7 +38,7 @@ impl Node {
         let binary = root().join("target/debug/ottla");
         let data = self.data.to_string_lossy().into_owned();
         let arguments = ["dev", "--data-dir", &data, "--listen", &self.address, "--http", "127.0.0.1:0"];
-        let log = self.data.with_extension("log");
+        let log = self.log();
         std::fs::create_dir_all(log.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
         let log = std::fs::File::options()
             .create(true)
@@ -39,6 +47,7 @@ impl Node {
             .map_err(|error| error.to_string())?;
         let mut child = Command::new(binary)
             .args(arguments)
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -62,6 +71,13 @@ impl Node {
         let mut whole = arguments.to_vec();
         whole.extend(["-b", &self.address]);
         crate::shell::capture(&binary.to_string_lossy(), &whole)
+    }
+
+    /// What it prints, outside of its directory and of the file system that may be cut off.
+    fn log(&self) -> PathBuf {
+        let name: Vec<_> = self.data.iter().rev().take(2).collect();
+        let name: Vec<_> = name.iter().rev().map(|part| part.to_string_lossy()).collect();
+        root().join("target/lanes").join(format!("{}.log", name.join("-")))
     }
 
     /// Its process.

@@ -15,6 +15,7 @@ const LINES: usize = 200;
 pub(crate) fn run() -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
     kill_loop()?;
+    super::power::run_all()?;
     hostile()
 }
 
