@@ -2,6 +2,7 @@
 //!
 //! Every chore runs the same on a developer's machine and in CI; nothing is done by CI alone.
 
+mod bench;
 mod codegen;
 mod fuzz;
 mod shell;
@@ -16,6 +17,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [--install] [--lane NAME]...
                       everything that CI runs, or the named lanes; --install gets missing system packages
   tidy                the rules of the house: edges, fences, sizes
+  bench [ROW]... [--blocks N] [--seconds S] [--report]
+                      this broker, Apache Kafka and the floor, interleaved; --report prints the last results
   fuzz [TARGET] [SECONDS]
                       fuzz one target or all, each for so long (fuzz/README.md)";
 
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => codegen::check(),
         ["test", rest @ ..] => test::main(rest),
         ["tidy"] => tidy::check(),
+        ["bench", rest @ ..] => bench::main(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => Err(USAGE.to_owned()),
     };
