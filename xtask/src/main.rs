@@ -8,6 +8,7 @@ mod fuzz;
 mod shell;
 mod test;
 mod tidy;
+mod tour;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   tidy                the rules of the house: edges, fences, sizes
   bench [ROW]... [--blocks N] [--seconds S] [--report]
                       this broker, Apache Kafka and the floor, interleaved; --report prints the last results
+  tour [--file F] [--key-field N]
+                      a real log through a broker, with consumer groups and kills; `-` is standard input
   fuzz [TARGET] [SECONDS]
                       fuzz one target or all, each for so long (fuzz/README.md)";
 
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::main(rest),
         ["tidy"] => tidy::check(),
         ["bench", rest @ ..] => bench::main(rest),
+        ["tour", rest @ ..] => tour::main(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => Err(USAGE.to_owned()),
     };

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything, in lanes that also run alone, and a table of what each cost.
 
 mod clients;
-mod node;
+pub(crate) mod node;
 mod process;
 mod tools;
 
