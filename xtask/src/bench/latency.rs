@@ -32,7 +32,18 @@ pub(super) fn closed_loop(bench: &mut Bench) -> Result<Series, String> {
 
 /// 5,000 records per second from the intended send to the arrival at a consumer.
 pub(super) fn end_to_end(bench: &mut Bench) -> Result<Series, String> {
-    let options = ["--rate", "5000", "--record-bytes", "100", "--acks", "all", "--duration", SECONDS];
+    let options = [
+        "--rate",
+        "5000",
+        "--record-bytes",
+        "100",
+        "--acks",
+        "all",
+        "--in-flight",
+        "50",
+        "--duration",
+        SECONDS,
+    ];
     let mut series = measure(bench, &SIDES, "e2e", &options)?;
     let file = bench.data.join("raw");
     let raw = capture(&program("load").to_string_lossy(), &["sync", &file.to_string_lossy()])?;
