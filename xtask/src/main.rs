@@ -5,6 +5,7 @@
 mod bench;
 mod codegen;
 mod fuzz;
+mod licences;
 mod shell;
 mod test;
 mod tidy;
@@ -20,6 +21,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   tidy                the rules of the house: edges, fences, sizes
   bench [ROW]... [--blocks N] [--seconds S] [--report]
                       this broker, Apache Kafka and the floor, interleaved; --report prints the last results
+  licences            write docs/third-party.md
   tour [--file F] [--key-field N]
                       a real log through a broker, with consumer groups and kills; `-` is standard input
   fuzz [TARGET] [SECONDS]
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
         ["test", rest @ ..] => test::main(rest),
+        ["licences"] => licences::write(),
         ["tidy"] => tidy::check(),
         ["bench", rest @ ..] => bench::main(rest),
         ["tour", rest @ ..] => tour::main(rest),

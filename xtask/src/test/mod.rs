@@ -3,7 +3,6 @@
 mod clients;
 pub(crate) mod node;
 mod process;
-mod tools;
 
 use crate::shell::{has, run, say};
 use std::time::Instant;
