@@ -8,7 +8,7 @@ mod look;
 mod own;
 mod wait;
 
-pub(crate) use accept::codec_of;
+pub(crate) use accept::{Opened, codec_of};
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
 pub(crate) use wait::Waiter;
 
@@ -187,9 +187,10 @@ impl Replica {
         acks: Acks,
         now: Now,
         waiter: Waiter,
+        opened: &mut Opened,
     ) -> Result<Produced, ProduceError> {
         let config = self.inner().config.clone();
-        let accepted = accept(records, &config, now)?;
+        let accepted = accept(records, &config, now, opened)?;
         let again;
         let checked = match accepted {
             Accepted::AsSent(checked) => checked,
