@@ -25,7 +25,7 @@ mod value;
 use cluster::config::Overrides;
 use file::{Script, Side};
 use machine::Machine;
-use play::play;
+use play::{play, prepare};
 use schemas::Schemas;
 use socket::Broker;
 use std::path::{Path, PathBuf};
@@ -66,24 +66,33 @@ impl Runner {
         }
     }
 
-    fn play(
-        &self,
-        script: &Script,
-        suffix: &str,
-        schemas: &Schemas,
-        settings: &Overrides,
-    ) -> Result<Vec<Vec<String>>, String> {
-        let side = self.side();
+    fn play(&self, script: &Script, suffix: &str, stage: &Stage) -> Result<Vec<Vec<String>>, String> {
+        let schemas = &stage.schemas;
         match self {
-            Self::Machine => play(script, side, suffix, schemas, &mut Machine::start(settings)?),
-            Self::Server(address) => {
-                play(script, side, suffix, schemas, &mut Broker::new(address, Duration::ZERO))
+            Self::Machine => {
+                let mut machine = Machine::start(&stage.settings)?;
+                prepare(schemas, &mut machine)?;
+                play(script, self.side(), suffix, schemas, &mut machine)
             }
-            Self::Kafka(address) => {
-                play(script, side, suffix, schemas, &mut Broker::new(address, KAFKA_SETTLES_AFTER))
+            Self::Server(_) | Self::Kafka(_) => {
+                play(script, self.side(), suffix, schemas, &mut self.broker())
             }
         }
     }
+
+    fn broker(&self) -> Broker {
+        match self {
+            Self::Machine => Broker::new("", Duration::ZERO),
+            Self::Server(address) => Broker::new(address, Duration::ZERO),
+            Self::Kafka(address) => Broker::new(address, KAFKA_SETTLES_AFTER),
+        }
+    }
+}
+
+/// What every script needs.
+struct Stage {
+    schemas: Schemas,
+    settings: Overrides,
 }
 
 /// Where the scripts lie.
@@ -107,8 +116,13 @@ pub fn campaign(
     update: bool,
     say: &mut dyn FnMut(&str),
 ) -> Result<Tally, String> {
-    let schemas = Schemas::load(&repository().join("wire/schema"))?;
-    let settings = settings(&read(&folder().join("node.properties"))?);
+    let stage = Stage {
+        schemas: Schemas::load(&repository().join("wire/schema"))?,
+        settings: settings(&read(&folder().join("node.properties"))?),
+    };
+    if !matches!(runner, Runner::Machine) {
+        prepare(&stage.schemas, &mut runner.broker())?;
+    }
     let mut tally = Tally::default();
     // Names from the process id, so that one broker serves many runs.
     let run = if matches!(runner, Runner::Machine) { 0 } else { std::process::id() };
@@ -125,7 +139,7 @@ pub fn campaign(
         }
         tally.scripts += 1;
         tally.steps += script.blocks.iter().filter(|block| block.asks).count();
-        let found = runner.play(&script, &format!("{run:x}x{number}"), &schemas, &settings);
+        let found = runner.play(&script, &format!("{run:x}x{number}"), &stage);
         match found {
             Err(error) => {
                 tally.failed += 1;

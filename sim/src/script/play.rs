@@ -97,6 +97,26 @@ const CHANGES: &[&str] = &[
     "UpdateFeatures",
 ];
 
+/// How often a broker is asked whether its coordinators are there, and how long between two times.
+const PREPARE_TRIES: usize = 150;
+const PREPARE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits until the coordinators are there, which on a fresh broker takes a moment.
+pub(super) fn prepare<T: Target>(schemas: &Schemas, target: &mut T) -> Result<(), String> {
+    let text = r#"a: FindCoordinator v6 {coordinator_keys: ["a", "b", "c", "d", "e", "f", "g", "h"]}
+
+a: ListGroups v5 {}"#;
+    let script = Script::parse(text)?;
+    for _ in 0..PREPARE_TRIES {
+        let outcomes = play(&script, Side::Ottla, "0", schemas, target)?;
+        if outcomes.iter().flatten().all(|line| !line.contains("error_code") && !line.contains("parked")) {
+            return Ok(());
+        }
+        target.pass(PREPARE_PAUSE)?;
+    }
+    Err("the coordinators do not come up".into())
+}
+
 /// Plays all blocks and returns what came of each.
 pub(super) fn play<T: Target>(
     script: &Script,
