@@ -98,9 +98,8 @@ const ORDINALS: &[&str] = &["ApiKey", "PartitionIndex", "Partition", "Index", "B
 /// True for what is not as if nothing had been said.
 fn is_told(field: &Field, value: &Value) -> bool {
     let hollow = is_struct(&field.ty) && value.is_hollow();
-    let no_message = field.name == "ErrorMessage" && *value == Value::Null;
     let usual = *value == default(field) && !ORDINALS.contains(&field.name.as_str());
-    !hollow && !no_message && !usual
+    !hollow && !usual
 }
 
 /// Numbers that have names.

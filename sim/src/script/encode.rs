@@ -1,5 +1,6 @@
 //! From values to bytes, as the schema texts say: a second encoder beside the generated one.
 
+use super::literal::SUBSCRIPTION;
 use super::records;
 use super::schemas::{Api, is_flexible, is_nullable, tag};
 use super::value::Value;
@@ -103,6 +104,7 @@ impl Coder<'_> {
             (Type::Fixed(fixed), value) => out.fixed(*fixed, value),
             (Type::String, Value::Text(text)) => out.prefixed(flexible, text.as_bytes(), 2),
             (Type::Bytes, Value::Text(text)) => out.prefixed(flexible, text.as_bytes(), 4),
+            (Type::Bytes, Value::Struct(_)) => out.prefixed(flexible, &subscription(value)?, 4),
             (Type::Bytes | Type::Records, Value::Bytes(bytes)) => out.prefixed(flexible, bytes, 4),
             (Type::Records, value) => out.prefixed(flexible, &records::encode(value)?, 4),
             (Type::Struct(_), value) => self.fields(out, self.api.inner(field), value),
@@ -113,6 +115,19 @@ impl Coder<'_> {
             (_, value) => Err(format!("{value:?} does not fit")),
         }
     }
+}
+
+/// A ConsumerProtocolSubscription of version 0: topics, no user data.
+fn subscription(value: &Value) -> Result<Vec<u8>, String> {
+    let topics = value.field(SUBSCRIPTION).ok_or("expected bytes")?.elements();
+    let mut out = Out::default();
+    out.raw(&[0; 2]);
+    out.length(false, topics.len(), 4)?;
+    for topic in topics {
+        out.prefixed(false, topic.text().unwrap_or_default().as_bytes(), 2)?;
+    }
+    out.null(false, &Type::Bytes);
+    Ok(out.bytes)
 }
 
 /// What a field is where nothing is said.

@@ -2,6 +2,9 @@
 
 use super::value::Value;
 
+/// The only field of the struct that stands for the bytes of a subscription.
+pub(super) const SUBSCRIPTION: &str = "subscription";
+
 /// Reads one value off the front of a text and leaves the rest.
 pub(super) fn read(text: &str) -> Result<(Value, &str), String> {
     let mut reader = Reader { rest: text };
@@ -101,11 +104,40 @@ impl<'a> Reader<'a> {
         word
     }
 
+    /// `repeat("x", 250)`: a long text.
+    fn repeated(&mut self) -> Result<Value, String> {
+        let wrong = || "expected `repeat(\"text\", times)`".to_owned();
+        if !self.skip('(') {
+            return Err(wrong());
+        }
+        let (Value::Text(text), true, Value::Int(times), true) =
+            (self.value()?, self.skip(','), self.value()?, self.skip(')'))
+        else {
+            return Err(wrong());
+        };
+        Ok(Value::Text(text.repeat(usize::try_from(times).map_err(|_| wrong())?)))
+    }
+
+    /// `subscription("$t", "$u")`: what a consumer says of itself when it joins a group.
+    fn subscription(&mut self) -> Result<Value, String> {
+        let mut topics = Vec::new();
+        if !self.skip('(') {
+            return Err("expected `subscription(\"topic\", …)`".into());
+        }
+        while !self.skip(')') {
+            topics.push(self.value()?);
+            self.separator(')')?;
+        }
+        Ok(Value::Struct(vec![(SUBSCRIPTION.into(), Value::List(topics))]))
+    }
+
     fn atom(&mut self) -> Result<Value, String> {
         let word = self.word();
         Ok(match word {
             "" => return Err(format!("expected a value at {:?}", self.near())),
             "null" => Value::Null,
+            "repeat" => self.repeated()?,
+            "subscription" => self.subscription()?,
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             hex if hex.starts_with("0x") => Value::Bytes(from_hex(&hex[2..])?),

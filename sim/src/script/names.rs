@@ -24,8 +24,6 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("*", "producer_id", Rule::Bind("producer")),
     ("*", "session_id", Rule::Bind("session")),
     ("*", "replica_directory_id", Rule::Bind("directory")),
-    ("*", "error_message", Rule::Star),
-    ("*", "batch_index_error_message", Rule::Star),
     ("*", "host", Rule::Star),
     ("*", "port", Rule::Star),
     ("*", "log_append_time_ms", Rule::Star),
@@ -39,6 +37,9 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("DescribeQuorum", "last_fetch_timestamp", Rule::Star),
     ("DescribeQuorum", "last_caught_up_timestamp", Rule::Star),
 ];
+
+/// Sentences for people: ours are our own.
+const TEXTS: &[&str] = &["error_message", "batch_index_error_message"];
 
 /// Fields that say what an element is, best first.
 const IDENTITIES: &[&str] =
@@ -136,7 +137,8 @@ impl Names {
                 elements.sort_by_cached_key(|element| self.identity(element));
                 Value::List(elements.into_iter().map(|element| self.tidy(api, name, element)).collect())
             }
-            Value::Struct(fields) => {
+            Value::Struct(mut fields) => {
+                fields.retain(|(name, _)| !TEXTS.contains(&name.as_str()));
                 let tidied = fields.into_iter().map(|(name, value)| {
                     let value = self.tidy(api, &name, value);
                     (name, value)
@@ -149,7 +151,8 @@ impl Names {
 
     /// What an element is sorted by: its identity with the names that are known already.
     fn identity(&self, element: &Value) -> (i64, String) {
-        let said = |name: &&str| element.field(name).map(|value| (0, self.known(value)));
+        let kind = element.field("resource_type").and_then(Value::int).unwrap_or(0);
+        let said = |name: &&str| element.field(name).map(|value| (kind, self.known(value)));
         if let Some(found) = IDENTITIES.iter().find_map(said) {
             return found;
         }
@@ -176,7 +179,7 @@ impl Names {
             (_, Value::Null) => Value::Null,
             (Some((_, _, Rule::Star)), Value::Int(-1)) => Value::Int(-1),
             (Some((_, _, Rule::Star)), _) => Value::Word("*".into()),
-            (Some((_, _, Rule::Bind(kind))), value) if is_something(&value) => self.bind(kind, value),
+            (Some((_, _, Rule::Bind(kind))), value) if is_drawn(&value) => self.bind(kind, value),
             (_, Value::Text(text)) => self.text(text),
             (_, value) => value,
         }
@@ -208,10 +211,13 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
 }
 
-/// False for what stands for nothing: empty, negative or zero.
-fn is_something(value: &Value) -> bool {
+/// The least length of an id that somebody has drawn: a shorter one comes from the script.
+const DRAWN: usize = 22;
+
+/// True for what a broker has drawn by itself; false for what stands for nothing: empty, negative or zero.
+fn is_drawn(value: &Value) -> bool {
     match value {
-        Value::Text(text) => !text.is_empty(),
+        Value::Text(text) => text.len() >= DRAWN,
         Value::Int(number) => *number >= 0,
         Value::Uuid(id) => *id != Uuid::ZERO,
         Value::Null

@@ -105,7 +105,9 @@ const PREPARE_PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn prepare<T: Target>(schemas: &Schemas, target: &mut T) -> Result<(), String> {
     let text = r#"a: FindCoordinator v6 {coordinator_keys: ["a", "b", "c", "d", "e", "f", "g", "h"]}
 
-a: ListGroups v5 {}"#;
+a: ListGroups v5 {}
+
+a: InitProducerId v4 {transactional_id: null}"#;
     let script = Script::parse(text)?;
     for _ in 0..PREPARE_TRIES {
         let outcomes = play(&script, Side::Ottla, "0", schemas, target)?;
