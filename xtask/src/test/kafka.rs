@@ -32,7 +32,8 @@ impl Kafka {
         let file = properties(&dir, &address, settings)?;
         let file = file.to_string_lossy();
         let java = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &class_path];
-        let format = [&java[..], &["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", &file]].concat();
+        let format =
+            [&java[..], &["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", &file]].concat();
         capture("java", &format)?;
         let log = std::fs::File::create(dir.join("kafka.log")).map_err(|error| error.to_string())?;
         let errors = log.try_clone().map_err(|error| error.to_string())?;
