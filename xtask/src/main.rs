@@ -4,9 +4,11 @@
 
 mod codegen;
 mod fuzz;
+mod licences;
 mod shell;
 mod test;
 mod tidy;
+mod tour;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,9 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [--install] [--lane NAME]...
                       everything that CI runs, or the named lanes; --install gets missing system packages
   tidy                the rules of the house: edges, fences, sizes
+  licences            write docs/third-party.md
+  tour [--file F] [--key-field N]
+                      a real log through a broker, with consumer groups and kills; `-` is standard input
   fuzz [TARGET] [SECONDS]
                       fuzz one target or all, each for so long (fuzz/README.md)";
 
@@ -26,7 +31,9 @@ fn main() -> ExitCode {
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
         ["test", rest @ ..] => test::main(rest),
+        ["licences"] => licences::write(),
         ["tidy"] => tidy::check(),
+        ["tour", rest @ ..] => tour::main(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => Err(USAGE.to_owned()),
     };

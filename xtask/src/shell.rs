@@ -12,6 +12,11 @@ pub(crate) fn root() -> PathBuf {
 /// Runs a program in the repository's root and fails with its name when it fails.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     say(&format!("$ {program} {}", arguments.join(" ")));
+    run_quietly(program, arguments)
+}
+
+/// The same without saying so.
+pub(crate) fn run_quietly(program: &str, arguments: &[&str]) -> Result<(), String> {
     let status = Command::new(program).args(arguments).current_dir(root()).status();
     match status {
         Ok(status) if status.success() => Ok(()),

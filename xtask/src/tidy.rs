@@ -59,6 +59,7 @@ pub(crate) fn check() -> Result<(), String> {
         }
     }
     check_marks(&mut wrong);
+    wrong.extend(crate::licences::check().err());
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 

@@ -2,10 +2,9 @@
 
 mod clients;
 mod kafka;
-mod node;
+pub(crate) mod node;
 mod process;
 mod script;
-mod tools;
 
 use crate::shell::{has, run, say};
 use std::time::Instant;

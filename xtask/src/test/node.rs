@@ -64,6 +64,14 @@ impl Node {
         Ok(())
     }
 
+    /// Runs our command line against it and returns what that prints.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Result<String, String> {
+        let binary = root().join("target/debug/ottla");
+        let mut whole = arguments.to_vec();
+        whole.extend(["-b", &self.address]);
+        crate::shell::capture(&binary.to_string_lossy(), &whole)
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> Result<u32, String> {
         self.child.as_ref().map(Child::id).ok_or_else(|| "the broker does not run".to_owned())
