@@ -17,8 +17,23 @@ const EDGES: &[(&str, &[&str])] = &[
     ("client", &["base", "wire", "codec"]),
     ("server", &["base", "wire", "codec", "seglog", "quorum", "cluster", "coordinator", "broker", "client"]),
     ("cli", &["base", "wire", "codec", "cluster", "client", "server"]),
-    ("sim", &["base", "wire", "codec", "seglog", "quorum", "cluster", "coordinator", "broker", "client"]),
-    ("xtask", &[]),
+    (
+        "sim",
+        &[
+            "base",
+            "wire",
+            "codec",
+            "seglog",
+            "quorum",
+            "cluster",
+            "coordinator",
+            "broker",
+            "client",
+            "schema",
+        ],
+    ),
+    ("schema", &[]),
+    ("xtask", &["schema"]),
 ];
 
 /// Crates that must be `no_std`.

@@ -1,8 +1,8 @@
 //! A real Prometheus scrapes a real node; every query that docs/metrics.md lists must find something.
 
+use super::kafka::free_address;
 use super::node::Node;
 use crate::shell::{capture, root, say};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -97,12 +97,6 @@ impl Drop for Prometheus {
         let _gone = self.process.kill();
         let _ended = self.process.wait();
     }
-}
-
-/// An address that nobody uses just now.
-fn free_address() -> Result<String, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
 }
 
 #[expect(clippy::disallowed_methods, reason = "Prometheus scrapes in real time")]

@@ -1,9 +1,11 @@
 //! `cargo xtask test`: everything, in lanes that also run alone, and a table of what each cost.
 
 mod clients;
+mod kafka;
 mod metrics;
 pub(crate) mod node;
 mod process;
+mod script;
 
 use crate::shell::{has, run, say};
 use std::time::Instant;
@@ -31,6 +33,12 @@ const LANES: &[Lane] = &[
         what: "format, lints, generated files, tidy, all unit tests",
         needs: &[],
         run: unit,
+    },
+    Lane {
+        name: "script",
+        what: "scripts against the machine, our server and Apache Kafka",
+        needs: &[("java", "default-jdk-headless"), ("mvn", "maven")],
+        run: script::run,
     },
     Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim },
     Lane {

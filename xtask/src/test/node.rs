@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Node {
     child: Option<Child>,
     data: PathBuf,
+    /// Its settings besides the addresses: `key=value`.
+    settings: Vec<String>,
     /// Where clients connect; the same after a restart.
     pub(crate) address: String,
     /// Where health and metrics are; another after a restart.
@@ -18,11 +20,17 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a broker on an empty directory and waits until it serves.
     pub(crate) fn start(name: &str) -> Result<Self, String> {
+        Self::start_with(name, Vec::new())
+    }
+
+    /// The same with settings, each `key=value`.
+    pub(crate) fn start_with(name: &str, settings: Vec<String>) -> Result<Self, String> {
         let data = root().join("target").join("lanes").join(name);
         if data.exists() {
             std::fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
         }
-        let mut node = Self { child: None, data, address: "127.0.0.1:0".into(), http: String::new() };
+        let mut node =
+            Self { child: None, data, settings, address: "127.0.0.1:0".into(), http: String::new() };
         node.restart()?;
         Ok(node)
     }
@@ -41,6 +49,7 @@ impl Node {
             .map_err(|error| error.to_string())?;
         let mut child = Command::new(binary)
             .args(arguments)
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
