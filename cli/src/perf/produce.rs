@@ -2,7 +2,7 @@
 
 use super::batches::{Destination, Frame, Shape};
 use super::plan::{Leader, Plan, SILENCE_MAX};
-use super::progress::{Run, now, sleep_until};
+use super::progress::{Run, now, sleep_exactly, sleep_until};
 use super::report::{Report, Tally};
 use super::socket::{Socket, decode, read_frame};
 use crate::connect::{Connect, Done, Failure};
@@ -239,6 +239,7 @@ impl Lane {
         flight: &Flight,
         mut stamp: impl FnMut(&mut Frame, Instant),
     ) -> Done<Tally> {
+        sleep_exactly();
         let mut tally = Tally::new()?;
         let mut correlation = 0i32;
         let mut intended = run.start();
