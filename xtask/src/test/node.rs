@@ -72,10 +72,7 @@ impl Node {
 
     /// Runs our command line against it and returns what that prints.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Result<String, String> {
-        let binary = root().join("target/debug/ottla");
-        let mut whole = arguments.to_vec();
-        whole.extend(["-b", &self.address]);
-        crate::shell::capture(&binary.to_string_lossy(), &whole)
+        cli(&self.address, arguments)
     }
 
     /// Its process.
@@ -96,6 +93,12 @@ impl Node {
             let _ = child.wait();
         }
     }
+}
+
+/// Runs our command line against any broker and returns what that prints.
+pub(crate) fn cli(broker: &str, arguments: &[&str]) -> Result<String, String> {
+    let binary = root().join("target/debug/ottla");
+    crate::shell::capture(&binary.to_string_lossy(), &[arguments, &["-b", broker]].concat())
 }
 
 impl Drop for Node {
