@@ -99,13 +99,27 @@ impl Block {
                 Piece::Differ { ottla, kafka, why } => {
                     lines.extend(ottla.iter().map(|line| format!("{OTTLA}{line}")));
                     lines.extend(kafka.iter().map(|line| format!("{KAFKA}{line}")));
-                    if next_reason(&self.outcome[at + 1..]) != Some(why) {
+                    if self.next_reason(at) != Some(why) {
                         lines.push(format!("{WHY}{why}"));
                     }
                 }
             }
         }
         lines.join("\n")
+    }
+
+    /// True where Kafka says something else.
+    #[cfg(test)]
+    pub(super) fn is_different(&self) -> bool {
+        self.outcome.iter().any(|piece| matches!(piece, Piece::Differ { .. }))
+    }
+
+    /// The reason of the next difference after one.
+    pub(super) fn next_reason(&self, at: usize) -> Option<&String> {
+        self.outcome[at + 1..].iter().find_map(|piece| match piece {
+            Piece::Differ { why, .. } => Some(why),
+            Piece::Both(_) => None,
+        })
     }
 
     /// The commands, each with the lines that it goes on over.
@@ -180,13 +194,6 @@ fn share_reasons(outcome: &mut [Piece]) {
             reason.clone_from(why);
         }
     }
-}
-
-fn next_reason(rest: &[Piece]) -> Option<&String> {
-    rest.iter().find_map(|piece| match piece {
-        Piece::Differ { why, .. } => Some(why),
-        Piece::Both(_) => None,
-    })
 }
 
 fn add_line(outcome: &mut Vec<Piece>, line: &str) {

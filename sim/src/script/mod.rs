@@ -9,6 +9,8 @@
 )]
 
 mod decode;
+#[cfg(test)]
+mod deviations;
 mod diff;
 mod encode;
 mod file;
@@ -208,3 +210,6 @@ fn scripts(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;
