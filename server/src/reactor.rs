@@ -3,7 +3,7 @@
 use crate::admission::Admitted;
 use crate::clock::Clock;
 use crate::connection::{Outbox, Sent};
-use crate::inbox::Inbox;
+use crate::inbox::{Arriving, Inbox};
 use crate::patience::Patience;
 use crate::router::{Router, ToReactor};
 use base::Instant;
@@ -22,9 +22,10 @@ use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 const OUTBOX_BYTES_MAX: u64 = 64 << 20;
 
 /// Limits that the reactor's shell enforces.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) frame_bytes_max: usize,
+    pub(crate) arriving: Arriving,
     pub(crate) idle_max: Option<Duration>,
 }
 
@@ -151,7 +152,7 @@ fn accept(
 
 /// Reads frames and sends replies until either side closes.
 async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStream) -> io::Result<()> {
-    let mut inbox = Inbox::new(shell.limits.frame_bytes_max);
+    let mut inbox = Inbox::new(shell.limits.frame_bytes_max, shell.limits.arriving.clone());
     let mut patience = Patience::new(shell.limits.idle_max);
     loop {
         let sent = handle.outbox.borrow_mut().send(stream)?;
@@ -163,11 +164,13 @@ async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStr
             tokio::task::yield_now().await;
             continue;
         }
-        let reads = shell.may_read(conn, handle);
+        let needs = inbox.needs();
+        let reads = needs.is_none() && shell.may_read(conn, handle);
         tokio::select! {
             biased;
             () = handle.wake.notified() => {}
             ready = stream.writable(), if sent == Sent::Blocked => ready?,
+            leave = shell.limits.arriving.leave(needs.unwrap_or(0)), if needs.is_some() => inbox.take(leave),
             ready = stream.readable(), if reads => {
                 ready?;
                 if !read(shell, conn, stream, &mut inbox)? {

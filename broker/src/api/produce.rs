@@ -129,7 +129,7 @@ impl Turn<'_> {
         };
         let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         let waiter = Waiter { owner: self.reactor.owner(), ticket: self.ticket, part };
-        match replica.produce(&records, acks, self.now, waiter) {
+        match replica.produce(&records, acks, self.now, waiter, &mut self.reactor.opened) {
             Ok(mut produced) => {
                 self.reactor.shared.counters.produced(produced.bytes, produced.records);
                 if produced.dirty {
