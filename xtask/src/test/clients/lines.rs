@@ -76,7 +76,8 @@ pub(super) fn ottla(broker: &str) -> Result<Column, String> {
     column.fill("keys, nulls, headers, order", "same");
     sharing(&dialect, broker, "ottla", &["range", "roundrobin", "sticky", "cooperative-sticky"])?;
     column.fill("assignors", "range, round robin, sticky, cooperative sticky");
-    column.fill("static membership", "client has none");
+    static_member(&dialect, broker)?;
+    column.fill("static membership", "comes back without a rebalance");
     administer(&dialect, broker)?;
     column.fill("administering", "create, grow, configure, list and delete groups, delete");
     column.complete()
@@ -202,6 +203,37 @@ fn sharing(dialect: &Dialect, broker: &str, name: &str, assignors: &[&str]) -> R
         until(broker, &group, &[4])?;
     }
     Ok(())
+}
+
+/// A static member goes and comes back within its session: the group's generation does not end.
+fn static_member(dialect: &Dialect, broker: &str) -> Result<(), String> {
+    let stay = |name: &str| words(&format!("consume ottla-shared -G ottla-static --instance-id {name}"));
+    let mut first = Stayer::start(dialect.command(broker, &stay("one")))?;
+    let _second = Stayer::start(dialect.command(broker, &stay("two")))?;
+    until(broker, "ottla-static", &[2, 2])?;
+    let before = owners(broker)?;
+    first.leave()?;
+    let _again = Stayer::start(dialect.command(broker, &stay("one")))?;
+    // The one that came back has a new member id and the partitions of the old; the other is as it was.
+    for _ in 0..LOOKS_MAX {
+        let (now, mut came_back) = (owners(broker)?, 0);
+        for (was, is) in before.iter().zip(&now) {
+            came_back += usize::from(was != is);
+        }
+        match came_back {
+            0 => pause(Duration::from_millis(200)),
+            2 => return Ok(()),
+            _ => return Err(format!("a static member came back and moved partitions: {before:?}, {now:?}")),
+        }
+    }
+    Err("a static member does not come back".into())
+}
+
+/// Who has which partition of the static group.
+fn owners(broker: &str) -> Result<Vec<String>, String> {
+    let table = cli(broker, &["group", "describe", "ottla-static"])?;
+    let member = |line: &str| line.split_whitespace().last().unwrap_or_default().to_owned();
+    Ok(table.lines().skip(2).map(member).collect())
 }
 
 /// A member that stays until it is told to leave.
