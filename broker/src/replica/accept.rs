@@ -54,19 +54,18 @@ impl Opened {
 
 /// Checks what a client wants to store on a topic with these settings.
 pub(super) fn accept<'a>(
-    records: &'a [u8],
+    checked: CheckedBatches<'a>,
     config: &TopicConfig,
     now: Now,
     opened: &mut Opened,
 ) -> Result<Accepted<'a>, ProduceError> {
-    let checked = CheckedBatches::from_produce(records)?;
     let header = checked.first();
     if header.total_bytes() > u64::from(config.max_message_bytes) {
         return Err(too_large(header.total_bytes(), config.max_message_bytes));
     }
     if header.attributes.is_transactional() {
         return Err(ProduceError::new(
-            ErrorCode::InvalidTxnState,
+            ErrorCode::TransactionalIdAuthorizationFailed,
             "Transactions are not served by this version.",
         ));
     }
