@@ -1,7 +1,7 @@
 //! The node as a machine: its owners in one loop, a disk in memory, time that passes only when a script says so.
 
-use super::play::{Heard, Patience, Target};
-use base::{Instant, Now, Span, Timestamp};
+use super::play::{Fault, Heard, Patience, Target};
+use base::{Instant, Now, Rng, Span, Timestamp};
 use broker::{Boot, Booted, ConnId, Effects, Fragment, Input, Owner, Reply};
 use bytes::Bytes;
 use cluster::Endpoint;
@@ -16,9 +16,14 @@ const EPOCH_MS: i64 = 1_795_000_000_000;
 /// More steps than any command takes; a node that needs more goes round in circles.
 const STEPS_MAX: usize = 100_000;
 
+/// How much of what was not flushed is there after a crash, in percent.
+const ALL: u8 = 100;
+
 /// A node and the connections to it.
 pub(super) struct Machine {
     booted: Booted,
+    disk: MemDisk,
+    settings: Overrides,
     now: Instant,
     todo: VecDeque<(Owner, Input)>,
     wakes: BTreeMap<Owner, Instant>,
@@ -31,26 +36,12 @@ pub(super) struct Machine {
 impl Machine {
     /// A fresh node on an empty disk.
     pub(super) fn start(settings: &Overrides) -> Result<Self, String> {
-        let mut fixed = settings.clone();
-        fixed.insert("log.dirs".into(), "data".into());
-        let none = Overrides::new();
-        let layers = Layers { broker: &none, cluster: &none, fixed: &fixed };
-        let config = NodeConfig::resolve(&layers).map_err(|error| error.0)?;
-        let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 };
-        let boot = Boot {
-            config,
-            fixed,
-            disk: Arc::new(MemDisk::new()),
-            directory: "data".into(),
-            boot_id: "boot".into(),
-            endpoints: vec![endpoint],
-            reactors: 2,
-            seed: 1,
-        };
-        let now = Instant::from_nanos(1);
-        let booted = broker::boot(boot, wall(now)).map_err(|error| error.to_string())?;
+        let (disk, now) = (MemDisk::new(), Instant::from_nanos(1));
+        let booted = boot(&disk, settings, now)?;
         let mut machine = Self {
             booted,
+            disk,
+            settings: settings.clone(),
             now,
             todo: VecDeque::new(),
             wakes: BTreeMap::new(),
@@ -58,11 +49,16 @@ impl Machine {
             next_connection: 0,
             inbox: BTreeMap::new(),
         };
+        machine.begin()?;
+        Ok(machine)
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
         let mut effects = Effects::default();
-        machine.booted.metadata.start(wall(now), &mut effects);
-        machine.carry_out(Owner::Metadata, effects)?;
-        machine.run()?;
-        if machine.booted.metadata.is_serving() { Ok(machine) } else { Err("the node does not serve".into()) }
+        self.booted.metadata.start(wall(self.now), &mut effects);
+        self.carry_out(Owner::Metadata, effects)?;
+        self.run()?;
+        if self.booted.metadata.is_serving() { Ok(()) } else { Err("the node does not serve".into()) }
     }
 
     fn connection(&mut self, name: &str) -> ConnId {
@@ -167,6 +163,45 @@ impl Target for Machine {
     fn settle(&mut self) -> Result<(), String> {
         Ok(())
     }
+
+    fn fault(&mut self, fault: Fault) -> Result<(), String> {
+        match fault {
+            // Nothing that is there is taken away.
+            Fault::DiskFull => self.disk.set_capacity(Some(0)),
+            Fault::DiskRoom => self.disk.set_capacity(None),
+            Fault::Kill => {
+                self.todo.clear();
+                self.wakes.clear();
+                self.connections.clear();
+                // The page cache outlives the process, the lock of the directory does not.
+                self.disk = self.disk.crash_clone(&mut Rng::new(1), ALL);
+                self.booted = boot(&self.disk, &self.settings, self.now)?;
+                self.begin()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The node on a disk as it is.
+fn boot(disk: &MemDisk, settings: &Overrides, now: Instant) -> Result<Booted, String> {
+    let mut fixed = settings.clone();
+    fixed.insert("log.dirs".into(), "data".into());
+    let none = Overrides::new();
+    let layers = Layers { broker: &none, cluster: &none, fixed: &fixed };
+    let config = NodeConfig::resolve(&layers).map_err(|error| error.0)?;
+    let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 };
+    let boot = Boot {
+        config,
+        fixed,
+        disk: Arc::new(disk.clone()),
+        directory: "data".into(),
+        boot_id: "boot".into(),
+        endpoints: vec![endpoint],
+        reactors: 2,
+        seed: 1,
+    };
+    broker::boot(boot, wall(now)).map_err(|error| error.to_string())
 }
 
 fn wall(now: Instant) -> Now {

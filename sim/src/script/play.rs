@@ -40,6 +40,21 @@ pub(super) trait Target {
     fn pass(&mut self, time: Duration) -> Result<(), String>;
     /// Called after a request that changes metadata.
     fn settle(&mut self) -> Result<(), String>;
+    /// Lets something bad happen, which only the machine can.
+    fn fault(&mut self, fault: Fault) -> Result<(), String> {
+        Err(format!("{fault:?} can happen to the machine alone: say `# machine only: why`"))
+    }
+}
+
+/// Something bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// There is no room on the disk.
+    DiskFull,
+    /// There is again.
+    DiskRoom,
+    /// The process dies and is started again; what it wrote is there.
+    Kill,
 }
 
 /// A request that has no answer yet.
@@ -171,6 +186,15 @@ impl<T: Target> Player<'_, T> {
     fn command(&mut self, command: &str, last: bool) -> Result<(), String> {
         if let Some(time) = command.strip_prefix("tick ") {
             return self.target.pass(span(time)?);
+        }
+        let fault = match command {
+            "disk full" => Some(Fault::DiskFull),
+            "disk room" => Some(Fault::DiskRoom),
+            "kill" => Some(Fault::Kill),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            return self.target.fault(fault);
         }
         let (connection, rest) = command.split_once(": ").ok_or("expected `connection: command`")?;
         match rest.split_once(' ') {
