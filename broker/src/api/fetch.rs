@@ -54,7 +54,7 @@ pub(super) fn handle(
     };
     let max = u32::try_from(request.max_bytes).unwrap_or(0).min(reactor.view.node.config.fetch_bytes_max);
     let waiting = Waiting {
-        asked: Asked { body: Bytes::new(), ..asked },
+        asked: asked.without_body(),
         context,
         wanted: wanted.into_iter().map(|(key, part)| Wanted { key, part }).collect(),
         isolation: if request.isolation_level == 1 {

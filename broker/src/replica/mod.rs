@@ -8,7 +8,7 @@ mod look;
 mod own;
 mod wait;
 
-pub(crate) use accept::codec_of;
+pub(crate) use accept::{Opened, codec_of};
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
 pub(crate) use wait::Waiter;
 
@@ -206,6 +206,7 @@ impl Replica {
         acks: Acks,
         now: Now,
         waiter: Waiter,
+        opened: &mut Opened,
     ) -> Result<Produced, ProduceError> {
         let (config, log_start) = {
             let inner = self.inner();
@@ -213,7 +214,7 @@ impl Replica {
         };
         // What is no batch does not come as far as the log.
         let sent = CheckedBatches::from_produce(records).map_err(|error| refused_batch(error, log_start))?;
-        let accepted = accept(sent, &config, now).map_err(|error| error.beside(log_start))?;
+        let accepted = accept(sent, &config, now, opened).map_err(|error| error.beside(log_start))?;
         let again;
         let checked = match accepted {
             Accepted::AsSent(checked) => checked,

@@ -101,6 +101,13 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// `NoSpace`, `Io`.
     fn write_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> Result<(), DiskError>;
 
+    /// Has room for `bytes` from `at` on found ahead of the writes to come; content and length stay as they are.
+    /// A hint: nothing depends on it, and a disk without room for it says nothing.
+    fn reserve(&self, _at: u64, _bytes: u64) {}
+
+    /// Gives back what was reserved beyond the file's `length`. A hint as well.
+    fn release(&self, _length: u64) {}
+
     /// Makes content and length durable; the directory entry needs [`Disk::sync_dir`] of its own.
     ///
     /// # Errors

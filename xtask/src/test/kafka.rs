@@ -99,7 +99,7 @@ share.coordinator.state.topic.min.isr=1
 }
 
 /// An address that was free a moment ago.
-fn free_address() -> Result<String, String> {
+pub(super) fn free_address() -> Result<String, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
 }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod kafka;
+mod metrics;
 pub(crate) mod node;
 mod process;
 mod script;
@@ -42,9 +43,15 @@ const LANES: &[Lane] = &[
     Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim },
     Lane {
         name: "process",
-        what: "real processes under kill -9",
-        needs: &[("kcat", "kcat")],
+        what: "real processes under kill -9, the tour, Prometheus",
+        needs: &[("kcat", "kcat"), ("prometheus", "prometheus"), ("promtool", "prometheus")],
         run: process::run,
+    },
+    Lane {
+        name: "fuzz",
+        what: "messages, batches, codecs and the log's files, damaged by a fixed generator",
+        needs: &[],
+        run: fuzz,
     },
     Lane { name: "clients", what: "real clients, content checked", needs: CLIENT_NEEDS, run: clients::run },
 ];
@@ -134,6 +141,18 @@ fn unit() -> Result<(), String> {
     crate::tidy::check()?;
     run("cargo", &["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     run("cargo", &["test", "--quiet", "--locked", "--workspace"])
+}
+
+/// The unit tests run the same a few times less; `cargo xtask fuzz` lets a fuzzer look for more.
+fn fuzz() -> Result<(), String> {
+    let run_one = |factor: &str, arguments: &[&str]| {
+        let common = [factor, "cargo", "test", "--quiet", "--locked"];
+        run("env", &[&common[..], arguments].concat())
+    };
+    run_one("FUZZ_FACTOR=20", &["-p", "ottla-wire", "--test", "proof", "smoke"])?;
+    run_one("FUZZ_FACTOR=20", &["-p", "ottla-codec", "--test", "smoke"])?;
+    // Each round of these opens a whole log: the unit tests' number is enough.
+    run_one("FUZZ_FACTOR=1", &["-p", "ottla-seglog", "--lib", "damage"])
 }
 
 fn sim() -> Result<(), String> {

@@ -13,6 +13,8 @@ pub(crate) struct Node {
     settings: Vec<String>,
     /// Where clients connect; the same after a restart.
     pub(crate) address: String,
+    /// Where health and metrics are; another after a restart.
+    pub(crate) http: String,
 }
 
 impl Node {
@@ -27,7 +29,8 @@ impl Node {
         if data.exists() {
             std::fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
         }
-        let mut node = Self { child: None, data, settings, address: "127.0.0.1:0".into() };
+        let mut node =
+            Self { child: None, data, settings, address: "127.0.0.1:0".into(), http: String::new() };
         node.restart()?;
         Ok(node)
     }
@@ -54,11 +57,14 @@ impl Node {
         let output = child.stdout.take().ok_or("no output")?;
         self.child = Some(child);
         let mut lines = BufReader::new(output).lines();
-        let first = lines.next().ok_or("ottla ended before it served; see its log in target/lanes")?;
-        let first = first.map_err(|error| error.to_string())?;
-        let address =
-            first.strip_prefix("kafka=").ok_or_else(|| format!("unexpected first line {first:?}"))?;
-        self.address = address.to_owned();
+        let mut told = |name: &str| {
+            let line = lines.next().ok_or("ottla ended before it served; see its log in target/lanes")?;
+            let line = line.map_err(|error| error.to_string())?;
+            let told = line.strip_prefix(name).map(str::to_owned);
+            told.ok_or_else(|| format!("expected {name} on the first lines, found {line:?}"))
+        };
+        self.address = told("kafka=")?;
+        self.http = told("http=")?;
         // Keeps the pipe open: the broker prints a few more lines.
         std::mem::forget(lines);
         Ok(())
@@ -66,10 +72,7 @@ impl Node {
 
     /// Runs our command line against it and returns what that prints.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Result<String, String> {
-        let binary = root().join("target/debug/ottla");
-        let mut whole = arguments.to_vec();
-        whole.extend(["-b", &self.address]);
-        crate::shell::capture(&binary.to_string_lossy(), &whole)
+        cli(&self.address, arguments)
     }
 
     /// Its process.
@@ -90,6 +93,12 @@ impl Node {
             let _ = child.wait();
         }
     }
+}
+
+/// Runs our command line against any broker and returns what that prints.
+pub(crate) fn cli(broker: &str, arguments: &[&str]) -> Result<String, String> {
+    let binary = root().join("target/debug/ottla");
+    crate::shell::capture(&binary.to_string_lossy(), &[arguments, &["-b", broker]].concat())
 }
 
 impl Drop for Node {

@@ -15,7 +15,9 @@ const LINES: usize = 200;
 pub(crate) fn run() -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
     kill_loop()?;
-    hostile()
+    hostile()?;
+    super::metrics::run()?;
+    crate::tour::take(&crate::tour::Input::choose(&[])?)
 }
 
 /// Bytes that no client sends, and thousands of idle connections.
