@@ -1,7 +1,7 @@
 //! The node as a machine: its owners in one loop, a disk in memory, time that passes only when a script says so.
 
 use super::play::{Fault, Heard, Patience, Target};
-use base::{Instant, Now, Span, Timestamp};
+use base::{Instant, Now, Rng, Span, Timestamp};
 use broker::{Boot, Booted, ConnId, Effects, Fragment, Input, Owner, Reply};
 use bytes::Bytes;
 use cluster::Endpoint;
@@ -15,6 +15,9 @@ use std::time::Duration;
 const EPOCH_MS: i64 = 1_795_000_000_000;
 /// More steps than any command takes; a node that needs more goes round in circles.
 const STEPS_MAX: usize = 100_000;
+
+/// How much of what was not flushed is there after a crash, in percent.
+const ALL: u8 = 100;
 
 /// A node and the connections to it.
 pub(super) struct Machine {
@@ -170,6 +173,8 @@ impl Target for Machine {
                 self.todo.clear();
                 self.wakes.clear();
                 self.connections.clear();
+                // The page cache outlives the process, the lock of the directory does not.
+                self.disk = self.disk.crash_clone(&mut Rng::new(1), ALL);
                 self.booted = boot(&self.disk, &self.settings, self.now)?;
                 self.begin()?;
             }
