@@ -52,6 +52,14 @@ pub struct Asked {
     pub body: Bytes,
 }
 
+impl Asked {
+    /// What a reply needs. Nothing of it shares the request's memory, which the connection can use again at once.
+    pub(crate) fn without_body(self) -> Self {
+        let head = RequestHead { client_id: None, ..self.head };
+        Self { head, body: Bytes::new(), ..self }
+    }
+}
+
 /// What one owner tells another. Bounded by the requests in flight and the partitions that exist.
 #[derive(Debug)]
 pub enum Mail {

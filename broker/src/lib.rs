@@ -7,6 +7,7 @@
 
 mod api;
 mod boot;
+mod census;
 mod effects;
 mod flusher;
 mod frame;
@@ -23,6 +24,7 @@ mod wall;
 
 pub use api::{Acl, Row, StateOwner, TABLE};
 pub use boot::{Boot, BootError, Booted, boot, close};
+pub use census::{Census, LocalPartition};
 pub use effects::{Asked, ConnId, Effects, Fragment, Input, Level, LogLine, Mail, Owner, Reply, Token};
 pub use groups::Groups;
 pub use job::{Job, JobDone};

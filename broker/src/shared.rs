@@ -7,7 +7,7 @@ use crate::replica::{Produced, Replica};
 use crate::upkeep::{Stirred, Upkeep};
 use base::{Now, ProducerId};
 use seglog::disk::Disk;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wire::ApiKey;
 
@@ -86,7 +86,7 @@ impl ProducerIds {
     }
 }
 
-/// Counts for the metrics page. Only ever added to.
+/// Counts for the metrics page; they are only ever added to.
 #[derive(Debug)]
 pub struct Counters {
     requests: [AtomicU64; API_KEYS],
@@ -100,6 +100,7 @@ pub struct Counters {
     pub failed_produces: AtomicU64,
     /// Fetch requests in which a partition failed.
     pub failed_fetches: AtomicU64,
+    controller: AtomicBool,
 }
 
 /// API keys are small and dense.
@@ -114,6 +115,7 @@ impl Default for Counters {
             bytes_out: AtomicU64::new(0),
             failed_produces: AtomicU64::new(0),
             failed_fetches: AtomicU64::new(0),
+            controller: AtomicBool::new(false),
         }
     }
 }
@@ -130,6 +132,17 @@ impl Counters {
     pub(crate) fn produced(&self, bytes: u64, records: u64) {
         self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
         self.messages_in.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Notes whether this node leads the metadata quorum.
+    pub(crate) fn set_controller(&self, leads: bool) {
+        self.controller.store(leads, Ordering::Relaxed);
+    }
+
+    /// True while this node is the active controller.
+    #[must_use]
+    pub fn is_controller(&self) -> bool {
+        self.controller.load(Ordering::Relaxed)
     }
 
     /// How many requests of an API have come.

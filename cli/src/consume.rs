@@ -40,6 +40,9 @@ pub(crate) struct Consume {
     /// How a group's partitions are shared: range, roundrobin, sticky, cooperative-sticky.
     #[arg(long, value_delimiter = ',', value_parser = assignor, default_value = "range,cooperative-sticky")]
     assignor: Vec<Assignor>,
+    /// A name that stays: the member may come back within its session and finds its partitions (KIP-345).
+    #[arg(long, value_name = "NAME", requires = "group")]
+    instance_id: Option<String>,
     /// Exit after this many records.
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
@@ -103,8 +106,8 @@ impl Consume {
             if self.read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
         let fresh = ConsumerSettings::new(cluster.bootstrap.clone());
         let group = self.group.as_deref().map(|id| {
-            let assignors = self.assignor.clone();
-            GroupSettings { assignors, ..GroupSettings::new(id) }
+            let (assignors, instance_id) = (self.assignor.clone(), self.instance_id.clone());
+            GroupSettings { assignors, instance_id, ..GroupSettings::new(id) }
         });
         let offset_reset =
             if self.offset == Place::End { OffsetReset::Latest } else { OffsetReset::Earliest };

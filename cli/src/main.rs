@@ -17,10 +17,11 @@ mod topic;
 use clap::{Parser, Subcommand};
 use connect::{Done, Failure};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 /// Ottla: an event streaming platform that speaks Kafka's protocol.
 #[derive(Debug, Parser)]
-#[command(name = "ottla", version = VERSION, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "ottla", version = VERSION.as_str(), propagate_version = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,8 +33,11 @@ struct Cli {
     log_format: serve::LogForm,
 }
 
-/// Version, and the Kafka release whose protocol is spoken.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (Kafka protocol 4.4)");
+/// Version, commit (whoever builds a release says it in `OTTLA_COMMIT`), and the Kafka release whose protocol is spoken.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("OTTLA_COMMIT").unwrap_or("unknown");
+    format!("{} (commit {commit}, Kafka protocol 4.4)", env!("CARGO_PKG_VERSION"))
+});
 
 #[derive(Debug, Subcommand)]
 enum Command {

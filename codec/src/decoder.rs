@@ -25,11 +25,23 @@ pub fn decompress(codec: Codec, input: &[u8], ceiling: u64) -> Result<Vec<u8>, C
 }
 
 /// Everything that `decoder` gives for `input` bytes.
-pub(crate) fn read_all(mut decoder: Decoder<'_>, input: usize) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn read_all(decoder: Decoder<'_>, input: usize) -> Result<Vec<u8>, CodecError> {
+    let mut output = Vec::new();
+    read_into(decoder, input, &mut output)?;
+    Ok(output)
+}
+
+/// The same in place of what `output` holds.
+pub(crate) fn read_into(
+    mut decoder: Decoder<'_>,
+    input: usize,
+    output: &mut Vec<u8>,
+) -> Result<(), CodecError> {
     let ceiling = usize::try_from(decoder.ceiling).unwrap_or(usize::MAX);
-    let mut output = Vec::with_capacity(ceiling.min(input.saturating_mul(3)));
-    match decoder.read_to_end(&mut output) {
-        Ok(_) => Ok(output),
+    output.clear();
+    output.reserve(ceiling.min(input.saturating_mul(3)));
+    match decoder.read_to_end(output) {
+        Ok(_) => Ok(()),
         Err(error) => Err(CodecError::of(&error).unwrap_or(CodecError::Corrupt { codec: decoder.codec })),
     }
 }

@@ -296,3 +296,16 @@ fn a_kept_workspace_gives_what_a_fresh_one_gives() {
         assert_eq!(kept.decompress(codec, &compressed, length as u64), Ok(input), "{codec} {round}");
     }
 }
+
+#[test]
+fn memory_that_serves_again_shows_nothing_of_what_it_held() {
+    let mut workspace = Workspace::default();
+    let mut output = Vec::new();
+    for codec in Codec::ALL {
+        for input in [vec![7; 100_000], b"short".to_vec()] {
+            let compressed = compress(codec, None, &input).unwrap();
+            workspace.decompress_into(codec, &compressed, PLENTY, &mut output).unwrap();
+            assert!(output == input, "{codec}");
+        }
+    }
+}

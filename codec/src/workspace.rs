@@ -56,6 +56,20 @@ impl Workspace {
         decoder::read_all(self.decoder(codec, input, ceiling)?, input.len())
     }
 
+    /// The same in place of what `output` holds, so that its memory serves again.
+    ///
+    /// # Errors
+    /// As there; `output` then holds part of the result.
+    pub fn decompress_into(
+        &mut self,
+        codec: Codec,
+        input: &[u8],
+        ceiling: u64,
+        output: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        decoder::read_into(self.decoder(codec, input, ceiling)?, input.len(), output)
+    }
+
     /// As [`Decoder::new`].
     ///
     /// # Errors

@@ -7,6 +7,12 @@ mod body;
 use base::Rng;
 use ottla_codec::{Codec, compress};
 
+/// `base` rounds, or so many times more as the lane `fuzz` says.
+fn rounds(base: u64) -> u64 {
+    let factor = std::env::vars().find(|(name, _)| name == "FUZZ_FACTOR");
+    base * factor.map_or(1, |(_, factor)| factor.parse().unwrap())
+}
+
 #[test]
 fn codecs_endure_the_fuzzer() {
     let mut rng = Rng::new(11);
@@ -14,7 +20,7 @@ fn codecs_endure_the_fuzzer() {
     for (index, codec) in (0u8..).zip(Codec::ALL) {
         let whole = [&[index << 1][..], &compress(codec, None, &text).unwrap()].concat();
         body::codecs(&whole);
-        for _ in 0..4000 {
+        for _ in 0..rounds(4_000) {
             let mut mutant = whole.clone();
             for _ in 0..=rng.below(3) {
                 let at = 1 + rng.index(mutant.len() - 1);

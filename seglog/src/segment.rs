@@ -38,7 +38,15 @@ pub(crate) struct Segment {
     /// Index entries that are in the files already.
     pub(crate) written: (usize, usize),
     recent: VecDeque<Spot>,
+    /// Up to where the file system was asked for room.
+    reserved: u64,
 }
+
+/// A segment that has grown so far will probably grow further: from here on room is asked for in advance, a
+/// quarter of its size, but no more than so much. Appending a block that has its place already costs the kernel
+/// two thirds of appending one that has none (0.25 against 0.35 CPU-s/GB in writes of 128 KiB on ext4).
+const RESERVE_FROM: u64 = 4 << 20;
+const RESERVE_MAX: u64 = 16 << 20;
 
 /// A batch's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +80,25 @@ impl Segment {
 
     pub(crate) fn with_index(base: i64, file: Arc<dyn DiskFile>, size: u64, index: Index) -> Self {
         let (latest, recent) = (TimePoint::NONE, VecDeque::new());
-        Self { base, file, size, index, latest, first_timestamp: None, written: (0, 0), recent }
+        Self { base, file, size, index, latest, first_timestamp: None, written: (0, 0), recent, reserved: 0 }
+    }
+
+    /// Prepares for an append that ends at `end`.
+    pub(crate) fn reserve(&mut self, end: u64) {
+        if end <= self.reserved || self.size < RESERVE_FROM {
+            return;
+        }
+        let ahead = (self.size / 4).min(RESERVE_MAX);
+        self.file.reserve(self.size, end - self.size + ahead);
+        self.reserved = end + ahead;
+    }
+
+    /// The segment will not grow any more.
+    pub(crate) fn release(&mut self) {
+        if self.reserved > self.size {
+            self.file.release(self.size);
+        }
+        self.reserved = 0;
     }
 
     /// The same file, without indexes, for a walk during which the log may change.

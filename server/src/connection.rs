@@ -1,7 +1,7 @@
-//! One connection: frames in, fragments out. The only code that touches its socket.
+//! What waits to be sent on one connection.
 
 use broker::{Fragment, Reply};
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,10 +12,6 @@ use tokio::net::TcpStream;
 const COPY_BYTES_MAX: u32 = 16 << 10;
 /// What one connection may send in one turn, so that others get theirs.
 const TURN_BYTES_MAX: u64 = 1 << 20;
-/// Room that is made for the first read of a connection.
-const READ_BYTES_MIN: usize = 4 << 10;
-/// The most room that is made for one read.
-const READ_BYTES_MAX: usize = 256 << 10;
 
 /// What waits to be sent on one connection.
 #[derive(Debug, Default)]
@@ -144,30 +140,3 @@ impl Outbox {
 
 /// Slices that one write takes.
 const IO_SLICES: usize = 64;
-
-/// How much room a connection gets for its next read. It grows with what comes and never with what is merely
-/// announced, so that a frame's size alone reserves nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Appetite(usize);
-
-impl Default for Appetite {
-    fn default() -> Self {
-        Self(READ_BYTES_MIN)
-    }
-}
-
-impl Appetite {
-    /// Makes room for the next read.
-    pub(crate) fn make_room(self, buffer: &mut BytesMut) {
-        buffer.reserve(self.0);
-    }
-
-    /// Takes note of a read: one that filled its room is followed by a larger one, a small one by a smaller.
-    pub(crate) fn note(&mut self, read: usize) {
-        if read >= self.0 {
-            self.0 = (self.0 * 4).min(READ_BYTES_MAX);
-        } else if read < self.0 / 8 {
-            self.0 = (self.0 / 2).max(READ_BYTES_MIN);
-        }
-    }
-}

@@ -2,11 +2,12 @@
 
 use crate::admission::Admitted;
 use crate::clock::Clock;
-use crate::connection::{Appetite, Outbox, Sent};
+use crate::connection::{Outbox, Sent};
+use crate::inbox::{Arriving, Inbox};
+use crate::patience::Patience;
 use crate::router::{Router, ToReactor};
 use base::Instant;
 use broker::{ConnId, Effects, Input, Mail, Owner, Reactor};
-use bytes::BytesMut;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -19,13 +20,12 @@ use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 
 /// Bytes that may wait on one connection before its requests are no longer read.
 const OUTBOX_BYTES_MAX: u64 = 64 << 20;
-/// A frame that has begun must go on within this time (slow-loris).
-const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Limits that the reactor's shell enforces.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) frame_bytes_max: usize,
+    pub(crate) arriving: Arriving,
     pub(crate) idle_max: Option<Duration>,
 }
 
@@ -152,8 +152,8 @@ fn accept(
 
 /// Reads frames and sends replies until either side closes.
 async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStream) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
-    let mut appetite = Appetite::default();
+    let mut inbox = Inbox::new(shell.limits.frame_bytes_max, shell.limits.arriving.clone());
+    let mut patience = Patience::new(shell.limits.idle_max);
     loop {
         let sent = handle.outbox.borrow_mut().send(stream)?;
         if *handle.closing.borrow() && sent == Sent::All {
@@ -164,20 +164,24 @@ async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStr
             tokio::task::yield_now().await;
             continue;
         }
-        let reads = shell.may_read(conn, handle);
-        let patience = if buffer.is_empty() { shell.limits.idle_max } else { Some(STALL_MAX) };
+        let needs = inbox.needs();
+        let reads = needs.is_none() && shell.may_read(conn, handle);
         tokio::select! {
             biased;
             () = handle.wake.notified() => {}
             ready = stream.writable(), if sent == Sent::Blocked => ready?,
+            leave = shell.limits.arriving.leave(needs.unwrap_or(0)), if needs.is_some() => inbox.take(leave),
             ready = stream.readable(), if reads => {
                 ready?;
-                if !read(shell, conn, stream, (&mut buffer, &mut appetite))? {
+                if !read(shell, conn, stream, &mut inbox)? {
                     return Ok(());
                 }
+                patience.note_activity(!inbox.is_empty());
             }
-            () = pause(patience), if reads && sent == Sent::All => {
-                if handle.outbox.borrow().is_empty() && shell.is_quiet(conn) {
+            over = patience.wait() => {
+                inbox.release();
+                let waits_for_us = !reads || sent != Sent::All || !shell.is_quiet(conn);
+                if over && !waits_for_us {
                     return Ok(());
                 }
             }
@@ -185,31 +189,18 @@ async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStr
     }
 }
 
-async fn pause(patience: Option<Duration>) {
-    match patience {
-        Some(patience) => tokio::time::sleep(patience).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Reads what is there and hands on all whole frames. False when the peer has closed or must be closed.
-fn read(
-    shell: &Rc<Shell>,
-    conn: ConnId,
-    stream: &TcpStream,
-    (buffer, appetite): (&mut BytesMut, &mut Appetite),
-) -> io::Result<bool> {
-    appetite.make_room(buffer);
-    match stream.try_read_buf(buffer) {
+fn read(shell: &Rc<Shell>, conn: ConnId, stream: &TcpStream, inbox: &mut Inbox) -> io::Result<bool> {
+    match inbox.read(stream) {
         Ok(0) => return Ok(false),
-        Ok(count) => appetite.note(count),
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
         Err(error) => return Err(error),
     }
     let mut effects = Effects::default();
     let mut alive = true;
     loop {
-        match wire::split_frame(buffer, shell.limits.frame_bytes_max) {
+        match inbox.next_frame() {
             Ok(Some(frame)) => {
                 let input = Input::Frame { conn, frame };
                 shell.core.borrow_mut().handle(shell.clock.now(), input, &mut effects);

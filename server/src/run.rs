@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::clock::{Clock, entropy};
+use crate::inbox::Arriving;
 use crate::reactor::Limits;
 use crate::router::{End, Router, ToReactor};
 use crate::{http, listen, owner, reactor, router, settings, thread};
@@ -173,9 +174,10 @@ impl Running {
         let (router, mailboxes) = router::new(senders, end);
         router::start_jobs(mailboxes.jobs, &shared, &router).map_err(failed)?;
         let idle_max = config.connections_idle_max.map(Span::as_nanos).map(Duration::from_nanos);
-        let limits = Limits { frame_bytes_max: config.request_bytes_max as usize, idle_max };
+        let arriving = Arriving::new();
+        let limits = Limits { frame_bytes_max: config.request_bytes_max as usize, arriving, idle_max };
         for (core, mailbox) in reactors.into_iter().zip(boxes) {
-            let own = router.clone();
+            let (own, limits) = (router.clone(), limits.clone());
             let name = format!("reactor-{}", core.id());
             thread::start(&name, router.clone(), move || {
                 if let Err(error) = reactor::run(core, mailbox, own.clone(), clock, limits) {

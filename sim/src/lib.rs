@@ -11,6 +11,7 @@ mod history;
 mod node;
 mod promises;
 mod report;
+pub mod script;
 mod trace;
 mod world;
 

@@ -2,6 +2,7 @@
 //!
 //! Every chore runs the same on a developer's machine and in CI; nothing is done by CI alone.
 
+mod bench;
 mod codegen;
 mod fuzz;
 mod licences;
@@ -18,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [--install] [--lane NAME]...
                       everything that CI runs, or the named lanes; --install gets missing system packages
   tidy                the rules of the house: edges, fences, sizes
+  bench [ROW]... [--blocks N] [--seconds S] [--report]
+                      this broker, Apache Kafka and the floor, interleaved; --report prints the last results
   licences            write docs/third-party.md
   tour [--file F] [--key-field N]
                       a real log through a broker, with consumer groups and kills; `-` is standard input
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::main(rest),
         ["licences"] => licences::write(),
         ["tidy"] => tidy::check(),
+        ["bench", rest @ ..] => bench::main(rest),
         ["tour", rest @ ..] => tour::main(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => Err(USAGE.to_owned()),

@@ -17,8 +17,23 @@ const EDGES: &[(&str, &[&str])] = &[
     ("client", &["base", "wire", "codec"]),
     ("server", &["base", "wire", "codec", "seglog", "quorum", "cluster", "coordinator", "broker", "client"]),
     ("cli", &["base", "wire", "codec", "cluster", "client", "server"]),
-    ("sim", &["base", "wire", "codec", "seglog", "quorum", "cluster", "coordinator", "broker", "client"]),
-    ("xtask", &[]),
+    (
+        "sim",
+        &[
+            "base",
+            "wire",
+            "codec",
+            "seglog",
+            "quorum",
+            "cluster",
+            "coordinator",
+            "broker",
+            "client",
+            "schema",
+        ],
+    ),
+    ("schema", &[]),
+    ("xtask", &["schema"]),
 ];
 
 /// Crates that must be `no_std`.
@@ -44,6 +59,7 @@ pub(crate) fn check() -> Result<(), String> {
         }
     }
     check_marks(&mut wrong);
+    check_scripts(&mut wrong);
     wrong.extend(crate::licences::check().err());
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
@@ -106,6 +122,20 @@ fn check_marks(wrong: &mut Vec<String>) {
         let is_name = mark.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !mark.is_empty();
         if is_name && mark != "duplicate_batch_answered" && !report.contains(&format!("\"{mark}\"")) {
             wrong.push(format!("the mark {mark} is neither demanded of the simulator nor excused from it"));
+        }
+    }
+}
+
+/// Every API of the table has a folder with scripts.
+fn check_scripts(wrong: &mut Vec<String>) {
+    let apis = read(&root().join("broker/src/api/mod.rs"));
+    let table = apis.split("pub const TABLE").nth(1).and_then(|rest| rest.split("];").next());
+    for row in table.unwrap_or_default().lines().filter_map(|line| line.trim().split_once("::<")) {
+        let api = row.1.split("::").next().unwrap_or_default();
+        let folder = root().join("broker/tests/scripts").join(api);
+        let scripts = fs::read_dir(&folder).map_or(0, |entries| entries.flatten().count());
+        if scripts == 0 {
+            wrong.push(format!("the API {api} has no script in broker/tests/scripts/{api}"));
         }
     }
 }

@@ -37,7 +37,10 @@ impl OnController for CreatePartitions {
                 ..CreatePartitionsTopicResult::default()
             }
         });
-        CreatePartitionsResponse { results: results.collect(), ..CreatePartitionsResponse::default() }
+        let mut results: Vec<_> = results.collect();
+        // A name that was asked for twice is refused once.
+        super::keep_first(&mut results, |result| result.name.clone());
+        CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() }
     }
 }
 

@@ -27,9 +27,11 @@ impl OnController for CreateTopics {
 
     fn answer(cx: &ViewContext<'_>, request: CreateTopicsRequest, reply: Reply) -> CreateTopicsResponse {
         let Reply::Created(outcomes) = reply else { return CreateTopicsResponse::default() };
-        let topics =
-            request.topics.into_iter().zip(outcomes).map(|(topic, outcome)| result(cx, topic, outcome));
-        CreateTopicsResponse { topics: topics.collect(), ..CreateTopicsResponse::default() }
+        let results = request.topics.into_iter().zip(outcomes);
+        let mut topics: Vec<_> = results.map(|(topic, outcome)| result(cx, topic, outcome)).collect();
+        // A name that was asked for twice is refused once.
+        super::keep_first(&mut topics, |topic| topic.name.clone());
+        CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
     }
 }
 

@@ -24,7 +24,8 @@ impl OnGroups for DeleteGroups {
         request: DeleteGroupsRequest,
         questions: &mut Questions<Vec<usize>>,
     ) -> DeleteGroupsResponse {
-        let names = &request.groups_names;
+        let mut names = request.groups_names;
+        super::keep_first(&mut names, Clone::clone);
         for (shard, places) in questions.by_shard(names.iter().map(AsRef::as_ref)) {
             let groups = places.iter().map(|at| GroupId::from(names[*at].as_str())).collect();
             questions.ask(shard, places, |token| Command::Delete(token, groups));

@@ -4,7 +4,8 @@
 
 use super::{Acl, Answer, Api, OnController, ResponseOf, ViewContext, outcome};
 use base::TopicId;
-use cluster::controller::{Command, Reply, TopicRef};
+use cluster::controller::{Command, Outcome, Refusal, Reply, TopicRef};
+use wire::ErrorCode;
 use wire::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
@@ -25,30 +26,49 @@ impl Api for DeleteTopics {
 
 impl OnController for DeleteTopics {
     fn ask(request: DeleteTopicsRequest) -> Answer<ResponseOf<Self>> {
-        let topic = |state: DeleteTopicState| match state.name {
-            Some(name) => TopicRef::Name(name.as_str().to_owned()),
-            None => TopicRef::Id(TopicId(state.topic_id)),
-        };
-        Answer::Ask(Command::DeleteTopics { topics: request.topics.into_iter().map(topic).collect() })
+        let states = &request.topics;
+        let topics = states.iter().filter_map(|state| topic(states, state).ok()).collect();
+        Answer::Ask(Command::DeleteTopics { topics })
     }
 
-    fn answer(_cx: &ViewContext<'_>, _request: DeleteTopicsRequest, reply: Reply) -> DeleteTopicsResponse {
+    fn answer(_cx: &ViewContext<'_>, request: DeleteTopicsRequest, reply: Reply) -> DeleteTopicsResponse {
         let Reply::Deleted(outcomes) = reply else { return DeleteTopicsResponse::default() };
-        let responses = outcomes.into_iter().map(|(topic, deleted)| {
-            let (error_code, error_message) = outcome(&deleted);
-            let (name, topic_id) = match (deleted, topic) {
-                (Ok((name, id)), _) => (Some(name.into()), id.0),
-                (Err(_), TopicRef::Name(name)) => (Some(name.into()), base::Uuid::ZERO),
-                (Err(_), TopicRef::Id(id)) => (None, id.0),
-            };
-            DeletableTopicResult {
-                name,
-                topic_id,
-                error_code,
-                error_message,
-                ..DeletableTopicResult::default()
-            }
-        });
-        DeleteTopicsResponse { responses: responses.collect(), ..DeleteTopicsResponse::default() }
+        let mut outcomes = outcomes.into_iter().map(|(_, deleted)| deleted);
+        let states = &request.topics;
+        let mut responses = Vec::new();
+        for state in states {
+            let deleted = topic(states, state).and_then(|_| outcomes.next().unwrap_or_else(unanswered));
+            responses.push(result(state, deleted));
+        }
+        // What was asked for twice is refused once.
+        super::keep_first(&mut responses, |result| (result.name.clone(), result.topic_id));
+        DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
     }
+}
+
+/// The topic to delete, if the request says it in one way and once.
+fn topic(states: &[DeleteTopicState], state: &DeleteTopicState) -> Outcome<TopicRef> {
+    let refuse = |message: &str| Err(Refusal { code: ErrorCode::InvalidRequest, message: message.into() });
+    let same = |other: &&DeleteTopicState| other.name == state.name && other.topic_id == state.topic_id;
+    match &state.name {
+        Some(_) if !state.topic_id.is_zero() => refuse("You may not specify both topic name and topic id."),
+        None if state.topic_id.is_zero() => refuse("Neither topic name nor id were specified."),
+        _ if states.iter().filter(same).count() > 1 => refuse("Duplicate topic name or id."),
+        Some(name) => Ok(TopicRef::Name(name.as_str().to_owned())),
+        None => Ok(TopicRef::Id(TopicId(state.topic_id))),
+    }
+}
+
+fn unanswered<T>() -> Outcome<T> {
+    let code = ErrorCode::UnknownServerError;
+    Err(Refusal { code, message: code.message().into() })
+}
+
+fn result(state: &DeleteTopicState, deleted: Outcome<(String, TopicId)>) -> DeletableTopicResult {
+    let (error_code, error_message) = outcome(&deleted);
+    let (name, topic_id) = match deleted {
+        Ok((name, id)) => (Some(name.into()), id.0),
+        Err(_) => (state.name.clone(), state.topic_id),
+    };
+    DeletableTopicResult { name, topic_id, error_code, error_message, ..DeletableTopicResult::default() }
 }

@@ -3,7 +3,7 @@
 //! Version notes: version 1 may ask for the controllers instead (KIP-919), which a broker's listener refuses;
 //! version 2 shows fenced brokers on request (KIP-1073).
 
-use super::{Acl, Answer, Api, NO_OPERATIONS, OnView, ViewContext};
+use super::{Acl, Answer, Api, OnView, ViewContext, operations};
 use wire::ErrorCode;
 use wire::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 
@@ -25,12 +25,12 @@ impl OnView for DescribeCluster {
             Answer::Reply(DescribeClusterResponse {
                 error_code: code as i16,
                 error_message: Some(message.into()),
-                cluster_authorized_operations: NO_OPERATIONS,
+                cluster_authorized_operations: operations::NOT_ASKED,
                 ..DescribeClusterResponse::default()
             })
         };
         match request.endpoint_type {
-            BROKERS => Answer::Reply(brokers(cx, request.include_fenced_brokers)),
+            BROKERS => Answer::Reply(brokers(cx, &request)),
             CONTROLLERS => refused(
                 ErrorCode::MismatchedEndpointType,
                 "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
@@ -40,7 +40,9 @@ impl OnView for DescribeCluster {
     }
 }
 
-fn brokers(cx: &ViewContext<'_>, include_fenced: bool) -> DescribeClusterResponse {
+fn brokers(cx: &ViewContext<'_>, request: &DescribeClusterRequest) -> DescribeClusterResponse {
+    let include_fenced = request.include_fenced_brokers;
+    let asked = request.include_cluster_authorized_operations;
     let describe = |endpoint: crate::view::BrokerEndpoint<'_>| DescribeClusterBroker {
         broker_id: endpoint.id.0,
         host: endpoint.host.into(),
@@ -54,7 +56,7 @@ fn brokers(cx: &ViewContext<'_>, include_fenced: bool) -> DescribeClusterRespons
         cluster_id: cx.view.node.cluster_id.as_str().into(),
         controller_id: cx.view.any_live_broker().map_or(-1, |id| id.0),
         brokers: cx.view.brokers().filter(|broker| include_fenced || !broker.fenced).map(describe).collect(),
-        cluster_authorized_operations: NO_OPERATIONS,
+        cluster_authorized_operations: operations::if_asked(asked, operations::ON_CLUSTER),
         ..DescribeClusterResponse::default()
     }
 }

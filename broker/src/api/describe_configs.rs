@@ -51,6 +51,9 @@ fn describe(cx: &ViewContext<'_>, resource: &DescribeConfigsResource) -> Outcome
     match ResourceKind::from_wire(resource.resource_type) {
         Some(ResourceKind::Topic) => describe_topic(cx, name),
         Some(ResourceKind::Broker) => describe_broker(cx, name),
+        Some(ResourceKind::Group) if name.is_empty() => {
+            refuse(ErrorCode::InvalidRequest, "The name of the group is empty.".into())
+        }
         Some(ResourceKind::Group) => Ok(describe_group(cx, name)),
         Some(ResourceKind::BrokerLogger | ResourceKind::ClientMetrics) => refuse(
             ErrorCode::InvalidRequest,
@@ -102,7 +105,11 @@ fn cluster_defaults(cx: &ViewContext<'_>) -> Vec<Described> {
     let set = cx.view.image.overrides(ResourceKind::Broker, "").map_or(&none, |set| set);
     let layers = Layers { broker: &none, cluster: set, fixed: &none };
     let keys = config::broker_keys().filter(|key| set.contains_key(key.name));
-    keys.map(|key| layers.describe_broker(key)).collect()
+    let mut described: Vec<_> = keys.map(|key| layers.describe_broker(key)).collect();
+    for item in &mut described {
+        item.synonyms.retain(|synonym| synonym.source == Source::DynamicDefaultBroker);
+    }
+    described
 }
 
 fn describe_group(cx: &ViewContext<'_>, name: &str) -> Vec<Described> {

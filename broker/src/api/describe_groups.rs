@@ -3,7 +3,7 @@
 //! Version notes: up to version 5 a group that does not exist is dead, which is no error. From version 3 on a
 //! client may ask what it is allowed to do.
 
-use super::{Acl, Api, GroupsContext, NO_OPERATIONS, OnGroups, no_answer};
+use super::{Acl, Api, GroupsContext, OnGroups, no_answer, operations};
 use crate::groups::Questions;
 use crate::view::View;
 use coordinator::group::api::{described_groups, downgrade_describe};
@@ -12,10 +12,6 @@ use wire::ErrorCode;
 use wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 
 pub(super) struct DescribeGroups;
-
-/// Read, delete, describe, describe configs and alter configs: all there is for groups, while nobody is denied
-/// anything.
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 impl Api for DescribeGroups {
     type Request = DescribeGroupsRequest;
@@ -42,7 +38,7 @@ impl OnGroups for DescribeGroups {
             let groups = places.iter().map(|at| GroupId::from(names[*at].as_str())).collect();
             questions.ask(shard, places, |token| Command::Describe(token, groups));
         }
-        let operations = if request.include_authorized_operations { ALL_OPERATIONS } else { NO_OPERATIONS };
+        let operations = operations::if_asked(request.include_authorized_operations, operations::ON_GROUP);
         let empty = |name: &wire::Str| DescribedGroup {
             group_id: name.clone(),
             authorized_operations: operations,

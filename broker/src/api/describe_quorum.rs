@@ -16,14 +16,23 @@ const METADATA_TOPIC: &str = "__cluster_metadata";
 impl Api for DescribeQuorum {
     type Request = DescribeQuorumRequest;
     const ACL: Acl = Acl::DescribeCluster;
+
+    fn downgrade(version: i16, response: &mut DescribeQuorumResponse) {
+        if version >= 2 {
+            return;
+        }
+        response.nodes.clear();
+        let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        for voter in partitions.flat_map(|partition| &mut partition.current_voters) {
+            voter.replica_directory_id = base::Uuid::ZERO;
+        }
+    }
 }
 
 impl OnView for DescribeQuorum {
     fn handle(cx: &ViewContext<'_>, request: DescribeQuorumRequest) -> Answer<DescribeQuorumResponse> {
-        let [topic] = request.topics.as_slice() else { return Answer::Reply(refused()) };
-        let only_partition = topic.partitions.len() == 1 && topic.partitions[0].partition_index == 0;
-        if topic.topic_name.as_str() != METADATA_TOPIC || !only_partition {
-            return Answer::Reply(refused());
+        if !is_of_metadata(&request) {
+            return Answer::Reply(refused(request));
         }
         let topic = TopicData {
             topic_name: METADATA_TOPIC.into(),
@@ -38,13 +47,27 @@ impl OnView for DescribeQuorum {
     }
 }
 
-fn refused() -> DescribeQuorumResponse {
+/// There is one quorum: that of the metadata.
+fn is_of_metadata(request: &DescribeQuorumRequest) -> bool {
+    let [topic] = request.topics.as_slice() else { return false };
+    let [partition] = topic.partitions.as_slice() else { return false };
+    topic.topic_name.as_str() == METADATA_TOPIC && partition.partition_index == 0
+}
+
+fn refused(request: DescribeQuorumRequest) -> DescribeQuorumResponse {
     let code = ErrorCode::UnknownTopicOrPartition;
-    DescribeQuorumResponse {
+    let partition = |index| PartitionData {
+        partition_index: index,
         error_code: code as i16,
         error_message: Some(code.message().into()),
-        ..DescribeQuorumResponse::default()
-    }
+        ..PartitionData::default()
+    };
+    let topics = request.topics.into_iter().map(|topic| TopicData {
+        topic_name: topic.topic_name,
+        partitions: topic.partitions.iter().map(|asked| partition(asked.partition_index)).collect(),
+        ..TopicData::default()
+    });
+    DescribeQuorumResponse { topics: topics.collect(), ..DescribeQuorumResponse::default() }
 }
 
 fn partition(cx: &ViewContext<'_>) -> PartitionData {

@@ -1,6 +1,6 @@
 //! DescribeTopicPartitions (75): topics page by page, with the replicas that may still lead (KIP-966).
 
-use super::{Acl, Answer, Api, NO_OPERATIONS, OnView, ViewContext};
+use super::{Acl, Answer, Api, OnView, ViewContext, operations};
 use cluster::Topic;
 use cluster::controller::check_topic_name;
 use wire::ErrorCode;
@@ -24,6 +24,9 @@ impl OnView for DescribeTopicPartitions {
         cx: &ViewContext<'_>,
         request: DescribeTopicPartitionsRequest,
     ) -> Answer<DescribeTopicPartitionsResponse> {
+        if request.cursor.as_ref().is_some_and(|cursor| !is_within(cursor, &request)) {
+            return Answer::Reply(refused(&request));
+        }
         let wanted = usize::try_from(request.response_partition_limit).unwrap_or(0);
         let mut page = Page { left: wanted.clamp(1, PARTITIONS_PER_PAGE_MAX), ..Page::default() };
         let (from_topic, from_index) = match &request.cursor {
@@ -45,6 +48,22 @@ impl OnView for DescribeTopicPartitions {
             ..DescribeTopicPartitionsResponse::default()
         })
     }
+}
+
+/// False for a cursor that no page of this request could have ended with.
+fn is_within(cursor: &Cursor, request: &DescribeTopicPartitionsRequest) -> bool {
+    let named = request.topics.iter().any(|topic| topic.name == cursor.topic_name);
+    cursor.partition_index >= 0 && (named || request.topics.is_empty())
+}
+
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request.topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest as i16,
+        name: Some(topic.name.clone()),
+        topic_authorized_operations: operations::NOT_ASKED,
+        ..DescribeTopicPartitionsResponseTopic::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..DescribeTopicPartitionsResponse::default() }
 }
 
 /// The names to describe, sorted: those of the request, or all.
@@ -84,7 +103,7 @@ impl Page {
             topic_id: topic.id.0,
             is_internal: topic.is_internal(),
             partitions,
-            topic_authorized_operations: NO_OPERATIONS,
+            topic_authorized_operations: operations::ON_TOPIC,
             ..DescribeTopicPartitionsResponseTopic::default()
         });
         if end < topic.partitions.len() {
@@ -104,7 +123,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: code as i16,
         name: Some(name.into()),
-        topic_authorized_operations: NO_OPERATIONS,
+        topic_authorized_operations: operations::ON_TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

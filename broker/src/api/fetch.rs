@@ -9,12 +9,13 @@ use crate::frame;
 use crate::reactor::Reactor;
 use crate::reactor::fetch::{Waiting, Wanted};
 use crate::reactor::session::{Context, PartitionKey};
-use crate::replica::{Isolation, ReadError};
+use crate::replica::{Isolation, ReadError, Replica};
 use base::{EndOffset, LeaderEpoch, Now, PartitionIndex, Span};
 use bytes::Bytes;
 use seglog::ReadSlice;
 use wire::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    PartitionData,
 };
 use wire::{ErrorCode, Records};
 
@@ -53,7 +54,7 @@ pub(super) fn handle(
     };
     let max = u32::try_from(request.max_bytes).unwrap_or(0).min(reactor.view.node.config.fetch_bytes_max);
     let waiting = Waiting {
-        asked: Asked { body: Bytes::new(), ..asked },
+        asked: asked.without_body(),
         context,
         wanted: wanted.into_iter().map(|(key, part)| Wanted { key, part }).collect(),
         isolation: if request.isolation_level == 1 {
@@ -142,12 +143,29 @@ fn read_partition(
     let max = u64::try_from(part.partition_max_bytes).unwrap_or(0).min(left);
     let from = EndOffset(part.fetch_offset);
     let epoch = LeaderEpoch(part.current_leader_epoch);
+    if let Some(diverging) = diverges(replica, part).map_err(fail)? {
+        let mut data = error(part, ErrorCode::None);
+        data.diverging_epoch = diverging;
+        return Err(Box::new(data));
+    }
     // The first partition with records gives at least one batch, however large, so that nobody gets stuck.
     let whole_batch = found.bytes == 0;
     match replica.read(from, epoch, max, waiting.isolation, whole_batch) {
         Ok(read) => Ok(data(part, waiting.isolation, read)),
         Err(ReadError { code }) => Err(fail(code)),
     }
+}
+
+/// Where the log of a reader, which ends in another epoch than this one there, must be cut (KIP-595).
+fn diverges(replica: &Replica, part: &FetchPartition) -> Result<Option<EpochEndOffset>, ErrorCode> {
+    if part.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    let asked = LeaderEpoch(part.last_fetched_epoch);
+    let (epoch, end) = replica.end_of_epoch(asked).ok_or(ErrorCode::OffsetOutOfRange)?;
+    let agrees = epoch == asked && end.0 >= part.fetch_offset;
+    let cut = EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
+    Ok((!agrees).then_some(cut))
 }
 
 fn data(
@@ -177,6 +195,8 @@ fn slice_length(slice: &ReadSlice) -> u32 {
 }
 
 fn error(part: &FetchPartition, code: ErrorCode) -> PartitionData {
+    // Kafka says "none" of what it has not found, and nothing of what it has found and cannot read.
+    let unknown = matches!(code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
     PartitionData {
         partition_index: part.partition,
         error_code: code as i16,
@@ -184,6 +204,7 @@ fn error(part: &FetchPartition, code: ErrorCode) -> PartitionData {
         last_stable_offset: -1,
         log_start_offset: -1,
         preferred_read_replica: -1,
+        aborted_transactions: unknown.then(Vec::new),
         records: Some(Records::Bytes(Bytes::new())),
         ..PartitionData::default()
     }

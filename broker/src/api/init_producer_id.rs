@@ -36,6 +36,9 @@ impl OnView for InitProducerId {
                 ErrorCode::TransactionalIdAuthorizationFailed
             });
         }
+        if (request.producer_id == -1) != (request.producer_epoch == -1) {
+            return refuse(ErrorCode::InvalidRequest);
+        }
         match cx.producer_ids.next() {
             Some(id) => Answer::Reply(InitProducerIdResponse {
                 producer_id: id.0,

@@ -22,9 +22,23 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// The version from which on a special timestamp is known.
+const SINCE: &[(i64, i16)] =
+    &[(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9), (EARLIEST_PENDING_UPLOAD, 11)];
+/// A special timestamp that nobody knows.
+const UNKNOWN: i64 = i64::MIN;
+
 impl Api for ListOffsets {
     type Request = ListOffsetsRequest;
     const ACL: Acl = Acl::DescribeTopic;
+
+    fn upgrade(version: i16, request: &mut ListOffsetsRequest) {
+        for partition in request.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            if SINCE.iter().any(|(special, since)| partition.timestamp == *special && version < *since) {
+                partition.timestamp = UNKNOWN;
+            }
+        }
+    }
 
     fn downgrade(version: i16, response: &mut ListOffsetsResponse) {
         // Older clients do not know leader epochs.
@@ -41,12 +55,32 @@ impl OnView for ListOffsets {
         let isolation =
             if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
         let topics = request.topics.into_iter().map(|topic| {
-            let partitions =
-                topic.partitions.iter().map(|part| answer_one(cx, &topic.name, part, isolation)).collect();
+            let mut partitions: Vec<_> = topic
+                .partitions
+                .iter()
+                .map(|part| match is_repeated(&topic.partitions, part.partition_index) {
+                    true => failed(part, ErrorCode::InvalidRequest),
+                    false => answer_one(cx, &topic.name, part, isolation),
+                })
+                .collect();
+            super::keep_first(&mut partitions, |part| part.partition_index);
             ListOffsetsTopicResponse { name: topic.name, partitions, ..ListOffsetsTopicResponse::default() }
         });
         Answer::Reply(ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() })
     }
+}
+
+/// True for a partition that is asked for more than once, which is refused once.
+fn is_repeated(partitions: &[ListOffsetsPartition], index: i32) -> bool {
+    partitions.iter().filter(|part| part.partition_index == index).count() > 1
+}
+
+fn blank(part: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse { partition_index: part.partition_index, ..Default::default() }
+}
+
+fn failed(part: &ListOffsetsPartition, code: ErrorCode) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse { error_code: code as i16, ..blank(part) }
 }
 
 fn answer_one(
@@ -55,25 +89,23 @@ fn answer_one(
     part: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> ListOffsetsPartitionResponse {
-    let blank = ListOffsetsPartitionResponse { partition_index: part.partition_index, ..Default::default() };
-    let fail = |code: ErrorCode| ListOffsetsPartitionResponse { error_code: code as i16, ..blank.clone() };
     let replica = match super::find_replica(cx.view, topic, part.partition_index) {
         Ok(replica) => replica,
-        Err(code) => return fail(code),
+        Err(code) => return failed(part, code),
     };
     if let Err(error) = replica.check_epoch(LeaderEpoch(part.current_leader_epoch)) {
-        return fail(error.code);
+        return failed(part, error.code);
     }
     match look_up(replica, part.timestamp, isolation) {
         Ok(Some(found)) => ListOffsetsPartitionResponse {
             timestamp: found.timestamp.0,
             offset: found.offset.0,
             leader_epoch: found.epoch.0,
-            ..blank
+            ..blank(part)
         },
         // No record is that young, or no such place exists: offset −1.
-        Ok(None) => blank,
-        Err(code) => fail(code),
+        Ok(None) => blank(part),
+        Err(code) => failed(part, code),
     }
 }
 

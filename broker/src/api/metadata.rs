@@ -6,7 +6,7 @@
 //! A topic that is created on the way is answered as existing: the request waits for the controller. (A real
 //! broker answers UNKNOWN_TOPIC_OR_PARTITION first and lets the client try again.)
 
-use super::{Acl, Answer, Api, NO_OPERATIONS, OnView, ViewContext};
+use super::{Acl, Answer, Api, OnView, ViewContext, operations};
 use cluster::controller::{Command, NewTopic, check_topic_name};
 use cluster::{PartitionState, Topic};
 use std::sync::Arc;
@@ -53,14 +53,15 @@ impl Api for Metadata {
 impl OnView for Metadata {
     fn handle(cx: &ViewContext<'_>, request: MetadataRequest) -> Answer<MetadataResponse> {
         let Some(asked) = &request.topics else {
-            let topics = cx.view.image.topics().map(|topic| known(cx, topic)).collect();
-            return Answer::Reply(response(cx, topics));
+            let topics = cx.view.image.topics().map(|topic| known(cx, &request, topic)).collect();
+            return Answer::Reply(response(cx, &request, topics));
         };
         let missing = to_create(cx, &request, asked);
         if !missing.is_empty() {
             return Answer::Ask(Command::CreateTopics { topics: missing, validate_only: false });
         }
-        Answer::Reply(response(cx, asked.iter().map(|topic| answer_one(cx, topic)).collect()))
+        let topics = asked.iter().map(|topic| answer_one(cx, &request, topic)).collect();
+        Answer::Reply(response(cx, &request, topics))
     }
 }
 
@@ -79,13 +80,17 @@ fn to_create(
     names.into_iter().map(|name| cx.view.auto_created(name)).collect()
 }
 
-fn answer_one(cx: &ViewContext<'_>, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
+fn answer_one(
+    cx: &ViewContext<'_>,
+    request: &MetadataRequest,
+    asked: &MetadataRequestTopic,
+) -> MetadataResponseTopic {
     let unknown = |code: ErrorCode| MetadataResponseTopic {
         error_code: code as i16,
         name: asked.name.clone(),
         topic_id: asked.topic_id,
         is_internal: asked.name.as_ref().is_some_and(|name| cluster::is_internal(name)),
-        topic_authorized_operations: NO_OPERATIONS,
+        topic_authorized_operations: operations::NOT_ASKED,
         ..MetadataResponseTopic::default()
     };
     let found = match &asked.name {
@@ -98,10 +103,11 @@ fn answer_one(cx: &ViewContext<'_>, asked: &MetadataRequestTopic) -> MetadataRes
             cx.view.image.topic_by_id(base::TopicId(asked.topic_id)).ok_or(ErrorCode::UnknownTopicId)
         }
     };
-    found.map_or_else(unknown, |topic| known(cx, topic))
+    found.map_or_else(unknown, |topic| known(cx, request, topic))
 }
 
-fn known(cx: &ViewContext<'_>, topic: &Arc<Topic>) -> MetadataResponseTopic {
+fn known(cx: &ViewContext<'_>, request: &MetadataRequest, topic: &Arc<Topic>) -> MetadataResponseTopic {
+    let asked = request.include_topic_authorized_operations;
     let partitions = (0..).zip(&topic.partitions).map(|(index, state)| partition(cx, index, state)).collect();
     MetadataResponseTopic {
         error_code: ErrorCode::None as i16,
@@ -109,7 +115,7 @@ fn known(cx: &ViewContext<'_>, topic: &Arc<Topic>) -> MetadataResponseTopic {
         topic_id: topic.id.0,
         is_internal: topic.is_internal(),
         partitions,
-        topic_authorized_operations: NO_OPERATIONS,
+        topic_authorized_operations: operations::if_asked(asked, operations::ON_TOPIC),
         ..MetadataResponseTopic::default()
     }
 }
@@ -130,7 +136,12 @@ fn partition(cx: &ViewContext<'_>, index: i32, state: &PartitionState) -> Metada
     }
 }
 
-fn response(cx: &ViewContext<'_>, topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
+fn response(
+    cx: &ViewContext<'_>,
+    request: &MetadataRequest,
+    topics: Vec<MetadataResponseTopic>,
+) -> MetadataResponse {
+    let asked = request.include_cluster_authorized_operations;
     let broker = |endpoint: crate::view::BrokerEndpoint<'_>| MetadataResponseBroker {
         node_id: endpoint.id.0,
         host: endpoint.host.into(),
@@ -143,7 +154,7 @@ fn response(cx: &ViewContext<'_>, topics: Vec<MetadataResponseTopic>) -> Metadat
         cluster_id: Some(cx.view.node.cluster_id.as_str().into()),
         controller_id: cx.view.any_live_broker().map_or(-1, |id| id.0),
         topics,
-        cluster_authorized_operations: NO_OPERATIONS,
+        cluster_authorized_operations: operations::if_asked(asked, operations::ON_CLUSTER),
         ..MetadataResponse::default()
     }
 }

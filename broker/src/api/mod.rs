@@ -5,6 +5,7 @@
 //! state, which ACL operation guards it, and the handler. Handler bodies never see a version; quirks of one
 //! version live in `upgrade` and `downgrade` beside the handler.
 
+mod alter;
 mod alter_configs;
 mod api_versions;
 mod create_partitions;
@@ -36,6 +37,7 @@ mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod operations;
 mod produce;
 mod sync_group;
 mod update_features;
@@ -367,6 +369,12 @@ pub(crate) fn outcome<T>(outcome: &Result<T, cluster::controller::Refusal>) -> (
     }
 }
 
+/// Drops what has a key that something before it had.
+pub(crate) fn keep_first<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    let mut seen = std::collections::BTreeSet::new();
+    items.retain(|item| seen.insert(key(item)));
+}
+
 /// The replica of a partition that a request names by topic name.
 pub(crate) fn find_replica<'a>(
     view: &'a View,
@@ -391,9 +399,6 @@ pub(crate) fn admit_known(view: &View, name: &str, id: base::Uuid) -> Result<Adm
 pub(crate) fn no_answer(outcome: Result<GroupReply, ErrorCode>) -> ErrorCode {
     outcome.err().unwrap_or(ErrorCode::UnknownServerError)
 }
-
-/// Kafka's "operations were not asked for".
-pub(crate) const NO_OPERATIONS: i32 = i32::MIN;
 
 #[cfg(test)]
 mod tests;

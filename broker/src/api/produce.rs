@@ -54,7 +54,7 @@ pub(super) fn handle(
         return without_ack(reactor, &asked, &response, fx);
     }
     // The records have been written: only the head is needed to answer.
-    let asked = Asked { body: Bytes::new(), ..asked };
+    let asked = asked.without_body();
     let waiting = Waiting { asked, response, parts, deadline: now.mono + timeout };
     reactor.park_produce(ticket, waiting, fx);
     Ok(())
@@ -100,7 +100,8 @@ impl Turn<'_> {
         });
         let partition_responses = partition_responses.collect();
         TopicProduceResponse {
-            name: data.name,
+            // A reply that waits must not keep the request's records in memory.
+            name: data.name.detached(),
             topic_id: data.topic_id,
             partition_responses,
             ..TopicProduceResponse::default()
@@ -128,7 +129,7 @@ impl Turn<'_> {
         };
         let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         let waiter = Waiter { owner: self.reactor.owner(), ticket: self.ticket, part };
-        match replica.produce(&records, acks, self.now, waiter) {
+        match replica.produce(&records, acks, self.now, waiter, &mut self.reactor.opened) {
             Ok(mut produced) => {
                 self.reactor.shared.appended(&replica, &mut produced, self.now, self.fx);
                 self.parts.push(Part { topic: place.0, partition: place.1, waits: produced.waits });

@@ -318,7 +318,7 @@ fn answers(replies: Vec<(Token, Reply)>) -> Vec<Answer> {
 fn narrate(event: &Event, io: &mut Io<'_>) {
     let text = match event {
         Event::Rebalancing { group, generation, reason } => {
-            format!("Group {group} ends its generation {generation}: {reason:?}")
+            format!("Group {group} ends its generation {generation}: {reason}")
         }
         Event::Formed { group, generation, members } => {
             format!("Group {group} has a generation {generation} of {members} members")

@@ -305,6 +305,7 @@ impl Metadata {
         self.speculative = None;
         self.pending.clear();
         self.askers.clear();
+        self.shared.counters.set_controller(role == Role::Leader);
         if role != Role::Leader {
             self.phase = Phase::Electing;
         }

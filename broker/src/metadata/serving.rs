@@ -59,10 +59,14 @@ impl Metadata {
     pub(super) fn finalize_features(&mut self, now: Now, fx: &mut Effects) {
         let known = |name: &str| self.committed.features().any(|(finalized, _)| finalized == name);
         let missing = controller::FEATURES.iter().filter(|(name, _, _)| !known(name));
-        let updates: Vec<(String, i16)> =
-            missing.map(|(name, _, high)| ((*name).to_owned(), *high)).collect();
+        let update = |(name, _, high): &(&str, i16, i16)| controller::FeatureUpdate {
+            name: (*name).to_owned(),
+            level: *high,
+            may_fall: false,
+        };
+        let updates: Vec<_> = missing.map(update).collect();
         if !updates.is_empty() {
-            self.decide(now, Asker::Own, Command::UpdateFeatures { updates }, fx);
+            self.decide(now, Asker::Own, Command::UpdateFeatures { updates, validate_only: false }, fx);
         }
     }
 

@@ -11,6 +11,7 @@ pub use connection::IN_FLIGHT_MAX;
 use crate::api::{self, Answer, Malformed, Row, Run, ViewContext};
 use crate::effects::{Asked, ConnId, Effects, Input, Level, Mail, Owner, Reply, Token};
 use crate::job::JobDone;
+use crate::replica::Opened;
 use crate::shared::Shared;
 use crate::view::View;
 use base::{Now, hit};
@@ -34,6 +35,7 @@ pub struct Reactor {
     pub(crate) produces: produce::Parked,
     pub(crate) fetches: fetch::Parked,
     pub(crate) sessions: session::Sessions,
+    pub(crate) opened: Opened,
     /// Requests that wait for the controller: ticket → where they are kept.
     asking: BTreeMap<u64, Token>,
     next_ticket: u64,
@@ -50,6 +52,7 @@ impl Reactor {
             produces: produce::Parked::default(),
             fetches: fetch::Parked::default(),
             sessions,
+            opened: Opened::default(),
             asking: BTreeMap::new(),
             next_ticket: 0,
         }

@@ -8,7 +8,7 @@ use super::ProduceError;
 use base::{Now, hit};
 use bytes::Bytes;
 use cluster::config::{Compression as Wanted, TimestampType, TopicConfig};
-use codec::{Codec, CodecError};
+use codec::{Codec, CodecError, Workspace};
 use wire::ErrorCode;
 use wire::record::{
     Batch, BatchBuilder, BatchError, BatchMeta, CheckedBatches, Compression, RecordError, RecordFields,
@@ -23,20 +23,49 @@ pub(super) enum Accepted<'a> {
     Again(Bytes),
 }
 
+/// Memory to open compressed batches in, kept by whoever opens many.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    workspace: Workspace,
+    payload: Vec<u8>,
+}
+
+/// What is kept of it between two batches.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+impl Opened {
+    /// Opens a batch in place of the one before.
+    fn open(
+        &mut self,
+        batch: &Batch<'_>,
+        sent: Compression,
+        config: &TopicConfig,
+    ) -> Result<&[u8], ProduceError> {
+        if self.payload.capacity() > KEPT_BYTES_MAX {
+            self.payload = Vec::new();
+        }
+        let ceiling = u64::from(config.max_decompressed_bytes);
+        self.workspace
+            .decompress_into(codec_of(sent), batch.payload(), ceiling, &mut self.payload)
+            .map_err(unreadable)?;
+        Ok(&self.payload)
+    }
+}
+
 /// Checks what a client wants to store on a topic with these settings.
 pub(super) fn accept<'a>(
-    records: &'a [u8],
+    checked: CheckedBatches<'a>,
     config: &TopicConfig,
     now: Now,
+    opened: &mut Opened,
 ) -> Result<Accepted<'a>, ProduceError> {
-    let checked = CheckedBatches::from_produce(records)?;
     let header = checked.first();
     if header.total_bytes() > u64::from(config.max_message_bytes) {
         return Err(too_large(header.total_bytes(), config.max_message_bytes));
     }
     if header.attributes.is_transactional() {
         return Err(ProduceError::new(
-            ErrorCode::InvalidTxnState,
+            ErrorCode::TransactionalIdAuthorizationFailed,
             "Transactions are not served by this version.",
         ));
     }
@@ -49,8 +78,7 @@ pub(super) fn accept<'a>(
     };
     let plain = sent == Compression::None;
     if plain || target != sent || needs_records(config) {
-        let payload = if plain { None } else { Some(decompress(&batch, sent, config)?) };
-        let payload = payload.as_deref().unwrap_or(batch.payload());
+        let payload = if plain { batch.payload() } else { opened.open(&batch, sent, config)? };
         check_records(&batch, payload, config, now)?;
         if target != sent {
             hit!(batch_recompressed);
@@ -81,17 +109,15 @@ fn bad_timestamp(timestamp: i64, now: Now) -> ProduceError {
     )
 }
 
-fn decompress(batch: &Batch<'_>, sent: Compression, config: &TopicConfig) -> Result<Vec<u8>, ProduceError> {
-    let codec = codec_of(sent);
-    codec::decompress(codec, batch.payload(), u64::from(config.max_decompressed_bytes)).map_err(|error| {
-        match error {
-            CodecError::TooLarge { .. } => ProduceError::new(ErrorCode::MessageTooLarge, error.to_string()),
-            CodecError::Corrupt { .. }
-            | CodecError::Disproportionate { .. }
-            | CodecError::InvalidLevel { .. }
-            | CodecError::Failed { .. } => ProduceError::new(ErrorCode::CorruptMessage, error.to_string()),
-        }
-    })
+fn unreadable(error: CodecError) -> ProduceError {
+    let code = match error {
+        CodecError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        CodecError::Corrupt { .. }
+        | CodecError::Disproportionate { .. }
+        | CodecError::InvalidLevel { .. }
+        | CodecError::Failed { .. } => ErrorCode::CorruptMessage,
+    };
+    ProduceError::new(code, error.to_string())
 }
 
 pub(crate) fn codec_of(compression: Compression) -> Codec {

@@ -2,6 +2,7 @@
 
 use super::accept::codec_of;
 use super::{Inner, Replica};
+use crate::census::LocalPartition;
 use base::{EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit};
 use seglog::{PartitionName, ReadSlice, RecordCodec};
 use wire::ErrorCode;
@@ -122,6 +123,21 @@ impl Replica {
     /// Bytes on disk.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.inner().log.size().unwrap_or(0)
+    }
+
+    /// How far it has come, and how many in-sync replicas acks=all needs; `None` once it is gone.
+    pub(crate) fn census(&self) -> Option<(LocalPartition, usize)> {
+        let mut inner = self.inner();
+        inner.leader.as_ref()?;
+        let local = LocalPartition {
+            topic: self.name.clone(),
+            index: self.index,
+            start: inner.log.start(),
+            high_watermark: inner.high_watermark(),
+            end: inner.log.end(),
+            bytes: inner.log.size().unwrap_or(0),
+        };
+        Some((local, inner.config.min_insync_replicas as usize))
     }
 
     /// What the partition remembers of producers.

@@ -9,7 +9,7 @@ mod own;
 mod tend;
 mod wait;
 
-pub(crate) use accept::codec_of;
+pub(crate) use accept::{Opened, codec_of};
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
 pub(crate) use tend::{Compaction, Look};
 pub(crate) use wait::Waiter;
@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tend::Tending;
 use wait::Waiters;
 use wire::ErrorCode;
-use wire::record::{CheckedBatches, TimestampType as Stamp};
+use wire::record::{BatchError, CheckedBatches, TimestampType as Stamp};
 
 /// What a produce asks for before its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ struct Inner {
     /// `None` once the partition has been deleted.
     leader: Option<Leader>,
     config: Arc<TopicConfig>,
+    /// How many replicas there are: no more than these can be in sync.
+    replicas: usize,
     waiters: Waiters,
     /// True while the flusher knows that there is something to flush.
     scheduled: bool,
@@ -105,12 +107,28 @@ pub(crate) struct ProduceError {
     pub(crate) message: Option<String>,
     /// Records that are to blame, by their place in the batch.
     pub(crate) records: Vec<(i32, String)>,
+    /// Where the log begins, if the records came as far as the log.
     pub(crate) log_start: Option<EndOffset>,
 }
 
 impl ProduceError {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: Some(message.into()), records: Vec::new(), log_start: None }
+    }
+
+    /// Kafka tells the log's beginning with every refusal that is not about size or damage.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "Kafka's codes are many, these are the exceptions")]
+    fn beside(self, log_start: EndOffset) -> Self {
+        match self.code {
+            ErrorCode::CorruptMessage
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::NotEnoughReplicas
+            | ErrorCode::TransactionalIdAuthorizationFailed
+            | ErrorCode::KafkaStorageError => self,
+            _ => Self { log_start: Some(log_start), ..self },
+        }
     }
 }
 
@@ -175,6 +193,7 @@ impl Replica {
             log,
             leader: Some(leader),
             config,
+            replicas: state.replicas.len(),
             waiters: Waiters::default(),
             scheduled: false,
             bytes: 0,
@@ -196,9 +215,15 @@ impl Replica {
         acks: Acks,
         now: Now,
         waiter: Waiter,
+        opened: &mut Opened,
     ) -> Result<Produced, ProduceError> {
-        let config = self.inner().config.clone();
-        let accepted = accept(records, &config, now)?;
+        let (config, log_start) = {
+            let inner = self.inner();
+            (inner.config.clone(), inner.log.start())
+        };
+        // What is no batch does not come as far as the log.
+        let sent = CheckedBatches::from_produce(records).map_err(|error| refused_batch(error, log_start))?;
+        let accepted = accept(sent, &config, now, opened).map_err(|error| error.beside(log_start))?;
         let again;
         let checked = match accepted {
             Accepted::AsSent(checked) => checked,
@@ -209,7 +234,8 @@ impl Replica {
         };
         let mut inner = self.inner();
         inner.check_isr(acks)?;
-        inner.append(&checked, Origin::Client { strict: false }, acks, now, waiter)
+        let appended = inner.append(&checked, Origin::Client { strict: false }, acks, now, waiter);
+        appended.map_err(|error| error.beside(log_start))
     }
 
     /// Appends a batch of the broker's own; it waits until the batch is safe.
@@ -326,11 +352,16 @@ impl Inner {
         self.leader.as_ref().map_or(EndOffset::ZERO, Leader::high_watermark)
     }
 
+    /// What is asked for by `min.insync.replicas`, as far as there are replicas at all.
+    fn min_in_sync(&self) -> usize {
+        (self.config.min_insync_replicas as usize).min(self.replicas)
+    }
+
     fn check_isr(&self, acks: Acks) -> Result<(), ProduceError> {
         let Some(leader) = &self.leader else {
             return Err(ProduceError::new(ErrorCode::NotLeaderOrFollower, "the partition is gone"));
         };
-        let needed = self.config.min_insync_replicas as usize;
+        let needed = self.min_in_sync();
         if acks == Acks::All && leader.isr_len() < needed {
             let text = format!(
                 "The size of the current ISR is {}, less than min.insync.replicas {needed}",
@@ -385,6 +416,16 @@ impl Inner {
         let high_watermark = self.high_watermark();
         self.waiters.wake(high_watermark, self.safe_bytes)
     }
+}
+
+/// The refusal of what is not exactly one whole batch of the right format says nothing of the log.
+fn refused_batch(error: BatchError, log_start: EndOffset) -> ProduceError {
+    let early = matches!(
+        error,
+        BatchError::NotOneBatch { .. } | BatchError::Truncated { .. } | BatchError::UnsupportedMagic { .. }
+    );
+    let refused = ProduceError::from(error);
+    if early { refused } else { refused.beside(log_start) }
 }
 
 fn refusal(error: AppendError) -> ProduceError {

@@ -43,7 +43,7 @@ impl Replica {
     pub(crate) fn check_own(&self) -> Result<(), ErrorCode> {
         let inner = self.inner();
         let in_sync = inner.leader.as_ref().map(Leader::isr_len).ok_or(ErrorCode::NotLeaderOrFollower)?;
-        if in_sync < inner.config.min_insync_replicas as usize {
+        if in_sync < inner.min_in_sync() {
             return Err(ErrorCode::NotEnoughReplicas);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::batches::{Destination, Frame, Shape};
 use super::plan::{Leader, Plan, SILENCE_MAX};
-use super::progress::{Run, now, sleep_until};
+use super::progress::{Run, now, sleep_exactly, sleep_until};
 use super::report::{Report, Tally};
 use super::socket::{Socket, decode, read_frame};
 use crate::connect::{Connect, Done, Failure};
@@ -239,6 +239,7 @@ impl Lane {
         flight: &Flight,
         mut stamp: impl FnMut(&mut Frame, Instant),
     ) -> Done<Tally> {
+        sleep_exactly();
         let mut tally = Tally::new()?;
         let mut correlation = 0i32;
         let mut intended = run.start();
@@ -359,4 +360,60 @@ fn read_answers(
 fn refusal(response: &ProduceResponse) -> Option<ErrorCode> {
     let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     partitions.map(|p| ErrorCode::from_code(p.error_code)).find(|code| *code != ErrorCode::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use wire::encode_response;
+
+    const VERSION: i16 = 13;
+    const STALL: Duration = Duration::from_millis(100);
+
+    /// Answers at once, but for one stall.
+    fn answer(listener: &TcpListener, stall_at: u64) {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut count = 0;
+        while read_frame(&mut reader, Vec::new()).is_ok() {
+            count += 1;
+            if count == stall_at {
+                sleep_until(now() + STALL);
+            }
+            let answer = encode_response(ApiKey::Produce, VERSION, 0, &ProduceResponse::default()).unwrap();
+            (&stream).write_all(&answer.bytes).unwrap();
+        }
+    }
+
+    fn lane(stream: TcpStream) -> Lane {
+        let shape =
+            Shape { records: 1, record_bytes: 100, codec: Codec::None, acks: Acks::All, producer: None };
+        let to = Destination { topic: "t", topic_id: base::Uuid([1; 16]), partition: 0, version: VERSION };
+        Lane {
+            stream,
+            frames: vec![Frame::encode(&shape, &to, 1).unwrap()],
+            version: VERSION,
+            interval: Some(Duration::from_millis(1)),
+            in_flight_max: 5,
+            answered: true,
+            records: 1,
+        }
+    }
+
+    #[test]
+    fn a_stall_shows_in_the_tail_however_few_requests_met_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let run = Run::new(Duration::ZERO, Duration::from_millis(1_000));
+        let tally = std::thread::scope(|scope| {
+            scope.spawn(|| answer(&listener, 500));
+            lane(stream).drive(&run, |_, _| {}).unwrap()
+        });
+        // No more than five requests were under way; a hundred were to be sent during the stall, and the one percent
+        // that waited longest waited for most of it.
+        let p99 = Duration::from_nanos(tally.latency.value_at_quantile(0.99));
+        assert!(p99 > STALL / 2, "p99 is {p99:?}");
+        assert_eq!(tally.errors, 0);
+    }
 }

@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -111,7 +112,13 @@ pub(super) fn now() -> Instant {
     Instant::now()
 }
 
-/// Sleeps until `at`, to some fifty microseconds.
+/// Lets this thread's sleeps end when they should: the kernel puts them off by 50 µs otherwise, to end several at once.
+/// Where that cannot be had, latencies of an open loop are longer by so much.
+pub(super) fn sleep_exactly() {
+    let _where_it_can = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+}
+
+/// Sleeps until `at`, to some microseconds in a thread that asked to [`sleep_exactly`].
 #[expect(clippy::disallowed_methods, reason = "a thread of the load generator keeps a schedule")]
 pub(super) fn sleep_until(at: Instant) {
     let left = at.saturating_duration_since(now());

@@ -152,7 +152,9 @@ impl<'a> Layers<'a> {
     pub fn describe_broker(&self, key: &'static ConfigKey) -> Described {
         let (value, source) = self.broker_value(key.name);
         let mut synonyms = Vec::new();
-        self.push_broker_synonyms(key.name, &mut synonyms);
+        for name in chain(key) {
+            self.push_broker_synonyms(name, &mut synonyms);
+        }
         Described { key, value: shown(key, value), source, synonyms }
     }
 
@@ -177,6 +179,21 @@ impl<'a> Layers<'a> {
             synonyms.push(Synonym { name: key.name, value, source: Source::Default });
         }
     }
+}
+
+/// A broker key and those that it overrides: the same in coarser units.
+fn chain(key: &'static ConfigKey) -> &'static [&'static str] {
+    const CHAINS: &[&[&str]] = &[
+        &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
+        &["log.roll.ms", "log.roll.hours"],
+        &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+        &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
+    ];
+    let found = CHAINS.iter().find_map(|chain| {
+        let at = chain.iter().position(|link| *link == key.name)?;
+        Some(&chain[at..])
+    });
+    found.unwrap_or(core::slice::from_ref(&key.name))
 }
 
 /// Secrets are never shown.

@@ -33,39 +33,54 @@ pub(super) fn unfence(image: &Image, id: BrokerId, epoch: i64, records: &mut Vec
     })
 }
 
+/// A new level of a feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureUpdate {
+    /// Its name.
+    pub name: String,
+    /// The level.
+    pub level: i16,
+    /// Whether the level may be below the one in force.
+    pub may_fall: bool,
+}
+
 pub(super) fn update_features(
     image: &Image,
-    updates: Vec<(String, i16)>,
+    updates: Vec<FeatureUpdate>,
+    validate_only: bool,
     records: &mut Vec<Record>,
 ) -> Reply {
-    let check = |(name, level): &(String, i16)| -> Outcome<()> {
-        let known = FEATURES.iter().find(|(known, _, _)| known == name);
-        let Some((_, low, high)) = known else {
-            return Err(Refusal::new(
-                ErrorCode::InvalidUpdateVersion,
-                format!(
-                    "Invalid update version {level} for feature {name}. The controller does not support this feature."
-                ),
-            ));
-        };
-        if !(low..=high).contains(&level) {
-            return Err(Refusal::new(
-                ErrorCode::InvalidUpdateVersion,
-                format!(
-                    "Invalid update version {level} for feature {name}. Supported are versions {low}-{high}."
-                ),
-            ));
-        }
-        Ok(())
-    };
-    if let Some(refusal) = updates.iter().find_map(|update| check(update).err()) {
+    if let Some(refusal) = updates.iter().find_map(|update| check_feature(image, update).err()) {
         return Reply::Done(Err(refusal));
     }
-    let current = |name: &str| image.features().find(|(known, _)| *known == name).map(|(_, level)| level);
-    for (name, level) in updates {
-        if current(&name) != Some(level) {
+    for FeatureUpdate { name, level, .. } in updates {
+        if current_level(image, &name) != Some(level) && !validate_only {
             records.push(Record::FeatureLevel { name, level });
         }
     }
     Reply::Done(Ok(()))
+}
+
+fn current_level(image: &Image, name: &str) -> Option<i16> {
+    image.features().find(|(known, _)| *known == name).map(|(_, level)| level)
+}
+
+fn check_feature(image: &Image, update: &FeatureUpdate) -> Outcome<()> {
+    let FeatureUpdate { name, level, may_fall } = update;
+    let refuse = |why: String| {
+        let message = format!("Invalid update version {level} for feature {name}. {why}");
+        Err(Refusal::new(ErrorCode::InvalidUpdateVersion, message))
+    };
+    let Some((_, low, high)) = FEATURES.iter().find(|(known, _, _)| known == name) else {
+        return refuse("The controller does not support this feature.".into());
+    };
+    if !(low..=high).contains(&level) {
+        return refuse(format!("Supported are versions {low}-{high}."));
+    }
+    match current_level(image, name) {
+        Some(current) if *level < current && !may_fall => {
+            refuse(format!("It is {current} and can only be lowered by a downgrade that says so."))
+        }
+        Some(_) | None => Ok(()),
+    }
 }

@@ -101,7 +101,10 @@ fn check_owner(image: &Image, resource: &Resource) -> Outcome<()> {
 }
 
 fn apply(resource: &Resource, change: &ConfigChange, set: &mut Overrides) -> Outcome<()> {
-    let invalid = |error: ConfigError| Refusal::new(ErrorCode::InvalidConfig, error.0);
+    // Kafka's broker checks its own settings before the controller sees them, with another code.
+    let of_broker = resource.kind == ResourceKind::Broker;
+    let code = if of_broker { ErrorCode::InvalidRequest } else { ErrorCode::InvalidConfig };
+    let invalid = |error: ConfigError| Refusal::new(code, error.0);
     let key = &change.key;
     let value = match &change.op {
         ConfigOp::Delete => {

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use base::{BrokerId, Decision, Machine, Now, ProducerId, Rng, TopicId, Uuid};
 use wire::ErrorCode;
 
-pub use brokers::FEATURES;
+pub use brokers::{FEATURES, FeatureUpdate};
 pub use configs::{ConfigChange, ConfigOp, Subject};
 pub use names::check_topic_name;
 pub use topics::{CreatedTopic, Factor, GrowTopic, NewTopic, TopicRef};
@@ -101,8 +101,10 @@ pub enum Command {
     },
     /// Set the level of features.
     UpdateFeatures {
-        /// Names and levels.
-        updates: Vec<(String, i16)>,
+        /// What to change.
+        updates: Vec<FeatureUpdate>,
+        /// Only say what would happen.
+        validate_only: bool,
     },
 }
 
@@ -199,7 +201,9 @@ impl Machine for Controller {
                 Reply::Registered { epoch }
             }
             Command::UnfenceBroker { id, epoch } => brokers::unfence(image, id, epoch, &mut records),
-            Command::UpdateFeatures { updates } => brokers::update_features(image, updates, &mut records),
+            Command::UpdateFeatures { updates, validate_only } => {
+                brokers::update_features(image, updates, validate_only, &mut records)
+            }
         };
         Decision { records, replies: alloc::vec![(token, reply)], wake_at: None }
     }

@@ -210,7 +210,7 @@ fn configs_change_together_or_not_at_all() {
     assert_eq!(get(&world), "compact");
     assert_eq!(code(alter(&mut world, kind, "b", &[])), ErrorCode::UnknownTopicOrPartition);
     let read_only = [("num.partitions", set("2"))];
-    assert_eq!(code(alter(&mut world, ResourceKind::Broker, "0", &read_only)), ErrorCode::InvalidConfig);
+    assert_eq!(code(alter(&mut world, ResourceKind::Broker, "0", &read_only)), ErrorCode::InvalidRequest);
     assert_eq!(alter(&mut world, ResourceKind::Broker, "", &[("log.retention.ms", set("9"))]), Ok(()));
 }
 

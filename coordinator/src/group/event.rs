@@ -4,6 +4,7 @@
 //! log and its counters in between, or leaves them.
 
 use super::ids::{Generation, GroupId, InstanceId, Label, MemberId};
+use core::fmt;
 
 /// Something happened to a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,4 +91,32 @@ pub enum Reason {
     AssignmentTooLarge,
     /// The group was loaded and is larger than the operator now allows.
     TooLarge,
+}
+
+impl fmt::Display for Reason {
+    /// A half-sentence for the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client = match self {
+            Self::Joined { member, client } => {
+                write!(f, "{member} joins")?;
+                client.as_ref()
+            }
+            Self::Rejoined { member, client } => {
+                write!(f, "{member} joins again")?;
+                client.as_ref()
+            }
+            Self::Left { client } => {
+                f.write_str("a member leaves")?;
+                client.as_ref()
+            }
+            Self::Replaced { instance } => return write!(f, "the static member {instance} comes back"),
+            Self::SessionEnded { member } => return write!(f, "the session of {member} is over"),
+            Self::AssignmentIgnored { members } => {
+                return write!(f, "{members} members do not ask for their assignment");
+            }
+            Self::AssignmentTooLarge => return f.write_str("its assignment does not fit into the log"),
+            Self::TooLarge => return f.write_str("it has more members than group.max.size allows"),
+        };
+        client.map_or(Ok(()), |client| write!(f, " ({client})"))
+    }
 }

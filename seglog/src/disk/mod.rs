@@ -104,6 +104,13 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// Asks for a range to be written to the device in the background: a hint, which promises nothing.
     fn write_behind(&self, _at: u64, _length: u64) {}
 
+    /// Has room for `bytes` from `at` on found ahead of the writes to come; content and length stay as they are.
+    /// A hint: nothing depends on it, and a disk without room for it says nothing.
+    fn reserve(&self, _at: u64, _bytes: u64) {}
+
+    /// Gives back what was reserved beyond the file's `length`. A hint as well.
+    fn release(&self, _length: u64) {}
+
     /// Makes content and length durable; the directory entry needs [`Disk::sync_dir`] of its own.
     ///
     /// # Errors

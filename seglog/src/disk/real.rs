@@ -2,7 +2,7 @@
 
 use super::{DirEntry, Disk, DiskError, DiskErrorKind, DiskFile, OpenMode, Operation, Space, path};
 use base::Timestamp;
-use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -190,6 +190,16 @@ impl DiskFile for RealFile {
         // SAFETY: the descriptor is open as long as `self`, and no memory is handed over. Its outcome is of no
         // interest: what cannot be written is found out by the flush.
         let _hint = unsafe { libc::sync_file_range(file, at, length, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+
+    fn reserve(&self, at: u64, bytes: u64) {
+        // Not every file system can, and a full one need not.
+        let _hint = fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, at, bytes);
+    }
+
+    fn release(&self, length: u64) {
+        // Cutting a file to the length that it has frees what lies behind it.
+        let _hint = fs::ftruncate(&self.file, length);
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {

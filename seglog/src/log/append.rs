@@ -169,6 +169,7 @@ impl Log {
     ) -> Result<u64, AppendError> {
         self.now = now;
         let position = self.active.size;
+        self.active.reserve(position + batches.bytes().len() as u64);
         if let Err(error) = self.active.file.write_at(parts, position) {
             return Err(self.give_up(error));
         }
@@ -273,6 +274,7 @@ impl Log {
         };
         hit!(segment_rolled);
         rolled.note_end();
+        rolled.release();
         rolled.forget_recent();
         self.flush.note_rolled(&rolled);
         self.checkpoint.note_rolled(now, base, &self.producers);

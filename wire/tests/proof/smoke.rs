@@ -13,6 +13,12 @@ use std::ops::RangeInclusive;
 
 const MUTANTS: u64 = 60;
 
+/// `base` rounds, or so many times more as the lane `fuzz` says.
+fn rounds(base: u64) -> u64 {
+    let factor = std::env::vars().find(|(name, _)| name == "FUZZ_FACTOR");
+    base * factor.map_or(1, |(_, factor)| factor.parse().unwrap())
+}
+
 /// A few small wounds: bytes changed, bits turned, pieces cut out, doubled or moved.
 fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
     for _ in 0..=rng.below(4) {
@@ -37,13 +43,13 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
 /// Unharmed samples, then damaged ones, through one target.
 fn feed<M: Sample>(target: &messages::Target, versions: RangeInclusive<i16>) {
     assert_eq!(target.versions, versions, "{}", target.name);
-    let mut rng = Rng::new(7);
+    let (mut rng, mutants) = (Rng::new(7), rounds(MUTANTS));
     for version in versions {
         for seed in 0..4 {
             let sample = M::sample(&mut Sampler::new(seed, Shape::Mixed), version);
             let bytes = sample.to_bytes(version).unwrap().bytes;
             (target.check)(bytes.clone(), version);
-            for _ in 0..MUTANTS {
+            for _ in 0..mutants {
                 let mut mutant = bytes.to_vec();
                 mutate(&mut rng, &mut mutant);
                 (target.check)(mutant.into(), version);
@@ -84,7 +90,7 @@ ottla_wire::with_stored!(stored);
 #[test]
 fn noise_finds_no_hole() {
     let mut rng = Rng::new(8);
-    for _ in 0..30_000 {
+    for _ in 0..rounds(30_000) {
         let mut bytes = vec![0; rng.index(80)];
         rng.fill(&mut bytes);
         messages::requests(&bytes);
@@ -106,7 +112,7 @@ fn batches_endure_the_fuzzer() {
         let batch = builder.finish();
         let set = [&[1][..], &batch, &batch].concat();
         batches::batches(&set);
-        for _ in 0..20_000 {
+        for _ in 0..rounds(20_000) {
             let mut mutant = set.clone();
             mutate(&mut rng, &mut mutant);
             batches::batches(&mutant);

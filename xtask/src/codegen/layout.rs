@@ -1,7 +1,7 @@
 //! From the tree of a schema to the flat list of structs of one module, each with the versions in which it
 //! is really coded, so that conditions which always hold need not be written.
 
-use super::schema::{Field, Fixed, Kind, Message, Schema, Type, Versions};
+use schema::{Field, Fixed, Kind, Message, Schema, Type, Versions};
 
 /// The structs of one module, in order of definition.
 #[derive(Debug, Default)]

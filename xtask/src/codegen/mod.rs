@@ -6,8 +6,6 @@
 mod emit;
 mod layout;
 mod names;
-mod parse;
-mod schema;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,7 +62,7 @@ fn generate() -> Result<Output, String> {
             let path = Path::new(folder).join(format!("{name}.txt"));
             let text = fs::read_to_string(schema_root().join(&path))
                 .map_err(|e| at(&schema_root().join(&path), &e))?;
-            let parsed = parse::parse(&text).map_err(|e| format!("{}:{e}", path.display()))?;
+            let parsed = schema::parse(&text).map_err(|e| format!("{}:{e}", path.display()))?;
             let laid = layout::lay_out(parsed).map_err(|e| format!("{}: {e}", path.display()))?;
             files.push((folder, name, laid));
         }

@@ -1,9 +1,12 @@
 //! `cargo xtask test`: everything, in lanes that also run alone, and a table of what each cost.
 
 mod clients;
+mod kafka;
+mod metrics;
 pub(crate) mod node;
 mod power;
 mod process;
+mod script;
 
 use crate::shell::{has, run, say};
 use std::time::Instant;
@@ -32,12 +35,31 @@ const LANES: &[Lane] = &[
         needs: &[],
         run: unit,
     },
+    Lane {
+        name: "script",
+        what: "scripts against the machine, our server and Apache Kafka",
+        needs: &[("java", "default-jdk-headless"), ("mvn", "maven")],
+        run: script::run,
+    },
     Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim },
     Lane {
         name: "process",
-        what: "real processes under kill -9, power loss, a full disk",
-        needs: &[("kcat", "kcat"), ("python3", "python3"), ("mkfs.ext4", "e2fsprogs"), ("mount", "mount")],
+        what: "real processes under kill -9, power loss, a full disk, the tour, Prometheus",
+        needs: &[
+            ("kcat", "kcat"),
+            ("python3", "python3"),
+            ("mkfs.ext4", "e2fsprogs"),
+            ("mount", "mount"),
+            ("prometheus", "prometheus"),
+            ("promtool", "prometheus"),
+        ],
         run: process::run,
+    },
+    Lane {
+        name: "fuzz",
+        what: "messages, batches, codecs and the log's files, damaged by a fixed generator",
+        needs: &[],
+        run: fuzz,
     },
     Lane { name: "clients", what: "real clients, content checked", needs: CLIENT_NEEDS, run: clients::run },
 ];
@@ -127,6 +149,18 @@ fn unit() -> Result<(), String> {
     crate::tidy::check()?;
     run("cargo", &["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     run("cargo", &["test", "--quiet", "--locked", "--workspace"])
+}
+
+/// The unit tests run the same a few times less; `cargo xtask fuzz` lets a fuzzer look for more.
+fn fuzz() -> Result<(), String> {
+    let run_one = |factor: &str, arguments: &[&str]| {
+        let common = [factor, "cargo", "test", "--quiet", "--locked"];
+        run("env", &[&common[..], arguments].concat())
+    };
+    run_one("FUZZ_FACTOR=20", &["-p", "ottla-wire", "--test", "proof", "smoke"])?;
+    run_one("FUZZ_FACTOR=20", &["-p", "ottla-codec", "--test", "smoke"])?;
+    // Each round of these opens a whole log: the unit tests' number is enough.
+    run_one("FUZZ_FACTOR=1", &["-p", "ottla-seglog", "--lib", "damage"])
 }
 
 fn sim() -> Result<(), String> {

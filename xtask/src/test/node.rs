@@ -9,26 +9,37 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Node {
     child: Option<Child>,
     data: PathBuf,
-    /// Given with `--set`.
+    /// Its settings besides the addresses: `key=value`.
     settings: Vec<String>,
     /// Where clients connect; the same after a restart.
     pub(crate) address: String,
+    /// Where health and metrics are; another after a restart.
+    pub(crate) http: String,
 }
 
 impl Node {
     /// Starts a broker on an empty directory and waits until it serves.
     pub(crate) fn start(name: &str) -> Result<Self, String> {
+        Self::start_with(name, Vec::new())
+    }
+
+    /// The same with settings, each `key=value`.
+    pub(crate) fn start_with(name: &str, settings: Vec<String>) -> Result<Self, String> {
         let data = root().join("target").join("lanes").join(name);
         if data.exists() {
             std::fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
         }
-        Self::start_in(data, &[])
+        Self::begin(data, settings)
     }
 
-    /// Starts a broker on a directory, with settings, and waits until it serves.
+    /// Starts a broker on a directory as it is, with settings, and waits until it serves.
     pub(crate) fn start_in(data: PathBuf, settings: &[&str]) -> Result<Self, String> {
-        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut node = Self { child: None, data, settings, address: "127.0.0.1:0".into() };
+        Self::begin(data, settings.iter().map(|setting| (*setting).to_owned()).collect())
+    }
+
+    fn begin(data: PathBuf, settings: Vec<String>) -> Result<Self, String> {
+        let mut node =
+            Self { child: None, data, settings, address: "127.0.0.1:0".into(), http: String::new() };
         node.restart()?;
         Ok(node)
     }
@@ -55,11 +66,14 @@ impl Node {
         let output = child.stdout.take().ok_or("no output")?;
         self.child = Some(child);
         let mut lines = BufReader::new(output).lines();
-        let first = lines.next().ok_or("ottla ended before it served; see its log in target/lanes")?;
-        let first = first.map_err(|error| error.to_string())?;
-        let address =
-            first.strip_prefix("kafka=").ok_or_else(|| format!("unexpected first line {first:?}"))?;
-        self.address = address.to_owned();
+        let mut told = |name: &str| {
+            let line = lines.next().ok_or("ottla ended before it served; see its log in target/lanes")?;
+            let line = line.map_err(|error| error.to_string())?;
+            let told = line.strip_prefix(name).map(str::to_owned);
+            told.ok_or_else(|| format!("expected {name} on the first lines, found {line:?}"))
+        };
+        self.address = told("kafka=")?;
+        self.http = told("http=")?;
         // Keeps the pipe open: the broker prints a few more lines.
         std::mem::forget(lines);
         Ok(())
@@ -67,10 +81,7 @@ impl Node {
 
     /// Runs our command line against it and returns what that prints.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Result<String, String> {
-        let binary = root().join("target/debug/ottla");
-        let mut whole = arguments.to_vec();
-        whole.extend(["-b", &self.address]);
-        crate::shell::capture(&binary.to_string_lossy(), &whole)
+        cli(&self.address, arguments)
     }
 
     /// What it prints, outside of its directory and of the file system that may be cut off.
@@ -98,6 +109,12 @@ impl Node {
             let _ = child.wait();
         }
     }
+}
+
+/// Runs our command line against any broker and returns what that prints.
+pub(crate) fn cli(broker: &str, arguments: &[&str]) -> Result<String, String> {
+    let binary = root().join("target/debug/ottla");
+    crate::shell::capture(&binary.to_string_lossy(), &[arguments, &["-b", broker]].concat())
 }
 
 impl Drop for Node {

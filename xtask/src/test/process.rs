@@ -16,7 +16,9 @@ pub(crate) fn run() -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
     kill_loop()?;
     super::power::run_all()?;
-    hostile()
+    hostile()?;
+    super::metrics::run()?;
+    crate::tour::take(&crate::tour::Input::choose(&[])?)
 }
 
 /// Bytes that no client sends, and thousands of idle connections.

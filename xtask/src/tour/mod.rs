@@ -10,7 +10,8 @@ mod proof;
 
 use crate::shell::{capture, has, run, say};
 use crate::test::node::Node;
-use input::{Input, Line};
+pub(crate) use input::Input;
+use input::Line;
 use member::Member;
 use proof::{Commits, Group};
 use std::io::Write;

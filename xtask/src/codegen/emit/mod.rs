@@ -7,7 +7,7 @@ mod value;
 
 use super::layout::{Module, Struct, When};
 use super::names;
-use super::schema::{Field, Kind, Type, Versions};
+use schema::{Field, Kind, Type, Versions};
 use std::fmt::Write as _;
 
 /// The file of one schema.
@@ -125,7 +125,7 @@ fn imports(module: &Module) -> String {
     add(uses(|ty| *ty == Type::String), "use crate::text::Str;");
     add(uses(|ty| *ty == Type::Records), "use crate::splice::Records;");
     add(uses(|ty| matches!(ty, Type::Array(_))), "use alloc::vec::Vec;");
-    add(uses(|ty| *ty == Type::Fixed(super::schema::Fixed::Uuid)), "use base::Uuid;");
+    add(uses(|ty| *ty == Type::Fixed(schema::Fixed::Uuid)), "use base::Uuid;");
     add(uses(|ty| *ty == Type::Bytes), "use bytes::Bytes;");
     add(request, "use crate::api_key::ApiKey;");
     add(request || stored, "use core::ops::RangeInclusive;");

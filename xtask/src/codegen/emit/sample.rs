@@ -2,8 +2,8 @@
 
 use super::super::layout::{Module, Struct, When};
 use super::super::names;
-use super::super::schema::{Field, Type};
 use super::{coded, condition, flexible_binding, flexible_word, names_version, value};
+use schema::{Field, Type};
 use std::fmt::Write as _;
 
 /// The one file for all modules, given by their paths under the crate.

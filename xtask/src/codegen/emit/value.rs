@@ -1,6 +1,6 @@
 //! Types and default values of fields.
 
-use super::super::schema::{Field, Fixed, Type};
+use schema::{Field, Fixed, Type};
 
 /// The Rust type of a field.
 pub(super) fn rust_type(field: &Field) -> String {

@@ -2,7 +2,7 @@
 
 use super::matrix::Column;
 use crate::shell::{capture, root, run_quietly};
-use crate::test::node::Node;
+use crate::test::node::cli;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-pub(super) fn kcat(node: &Node) -> Result<Column, String> {
+pub(super) fn kcat(broker: &str) -> Result<Column, String> {
     let dialect = Dialect {
         program: "kcat".into(),
         write: |topic, codec, file| {
@@ -45,18 +45,18 @@ pub(super) fn kcat(node: &Node) -> Result<Column, String> {
         },
     };
     let mut column = Column::new("kcat 1.7");
-    common(&dialect, node, "kcat", &mut column)?;
-    let values = dialect.run(node, &words("-C -t kcat-nulls -e -q -f %k|%S|%h\\n"), None)?;
+    common(&dialect, broker, "kcat", &mut column)?;
+    let values = dialect.run(broker, &words("-C -t kcat-nulls -e -q -f %k|%S|%h\\n"), None)?;
     expect("keys, nulls and headers", &values, "a|1|h=x\nb|-1|h=x\n")?;
     column.fill("keys, nulls, headers, order", "same");
-    sharing(&dialect, node, "kcat", &["range", "roundrobin"])?;
+    sharing(&dialect, broker, "kcat", &["range", "roundrobin"])?;
     column.fill("assignors", "range, round robin");
     column.fill("static membership", "as confluent-kafka, the same library");
     column.fill("administering", "lists only");
     column.complete()
 }
 
-pub(super) fn ottla(node: &Node) -> Result<Column, String> {
+pub(super) fn ottla(broker: &str) -> Result<Column, String> {
     let dialect = Dialect {
         program: root().join("target/debug/ottla"),
         write: |topic, codec, file| words(&format!("produce {topic} {file} -K : -z {codec}")),
@@ -67,26 +67,27 @@ pub(super) fn ottla(node: &Node) -> Result<Column, String> {
         stay: |topic, group, assignor| words(&format!("consume {topic} -G {group} --assignor {assignor}")),
     };
     let mut column = Column::new("ottla");
-    common(&dialect, node, "ottla", &mut column)?;
-    let values = dialect.run(node, &words("consume ottla-nulls -e --output json"), None)?;
+    common(&dialect, broker, "ottla", &mut column)?;
+    let values = dialect.run(broker, &words("consume ottla-nulls -e --output json"), None)?;
     let as_sent = values.contains(r#""key":"a","value":"1""#) && values.contains(r#""key":"b","value":null"#);
     if !as_sent || values.matches(r#""h""#).count() != 2 {
         return Err(format!("ottla: keys, nulls and headers are not as sent: {values}"));
     }
     column.fill("keys, nulls, headers, order", "same");
-    sharing(&dialect, node, "ottla", &["range", "roundrobin", "sticky", "cooperative-sticky"])?;
+    sharing(&dialect, broker, "ottla", &["range", "roundrobin", "sticky", "cooperative-sticky"])?;
     column.fill("assignors", "range, round robin, sticky, cooperative sticky");
-    column.fill("static membership", "client has none");
-    administer(&dialect, node)?;
+    static_member(&dialect, broker)?;
+    column.fill("static membership", "comes back without a rebalance");
+    administer(&dialect, broker)?;
     column.fill("administering", "create, grow, configure, list and delete groups, delete");
     column.complete()
 }
 
 impl Dialect {
     /// kcat's members take topics to the end of the line: the broker goes before them.
-    fn command(&self, node: &Node, arguments: &[String]) -> Command {
+    fn command(&self, broker: &str, arguments: &[String]) -> Command {
         let mut command = Command::new(&self.program);
-        let broker = ["-b", &node.address];
+        let broker = ["-b", broker];
         if self.program.ends_with("kcat") {
             command.args(broker).args(arguments);
         } else {
@@ -95,8 +96,8 @@ impl Dialect {
         command
     }
 
-    fn run(&self, node: &Node, arguments: &[String], input: Option<&str>) -> Result<String, String> {
-        let mut command = self.command(node, arguments);
+    fn run(&self, broker: &str, arguments: &[String], input: Option<&str>) -> Result<String, String> {
+        let mut command = self.command(broker, arguments);
         if let Some(text) = input {
             let file = root().join("target/lanes/input.txt");
             std::fs::write(&file, text).map_err(|error| error.to_string())?;
@@ -128,13 +129,13 @@ fn file_of(name: &str, lines: &str) -> Result<String, String> {
 }
 
 /// What both can do in the same way.
-fn common(dialect: &Dialect, node: &Node, name: &str, column: &mut Column) -> Result<(), String> {
+fn common(dialect: &Dialect, broker: &str, name: &str, column: &mut Column) -> Result<(), String> {
     let lines: String = (0..RECORDS).map(|n| format!("{n}:value {n} {}\n", "x".repeat(n % 200))).collect();
     let file = file_of(&format!("{name}.txt"), &lines)?;
     for codec in CODECS {
         let topic = format!("{name}-{codec}");
-        dialect.run(node, &(dialect.write)(&topic, codec, &file), None)?;
-        let found = dialect.run(node, &(dialect.read)(&topic, "beginning"), None)?;
+        dialect.run(broker, &(dialect.write)(&topic, codec, &file), None)?;
+        let found = dialect.run(broker, &(dialect.read)(&topic, "beginning"), None)?;
         expect(&format!("{name} with {codec}"), &found, &lines)?;
         column.fill(codec, "10,000");
     }
@@ -142,66 +143,97 @@ fn common(dialect: &Dialect, node: &Node, name: &str, column: &mut Column) -> Re
     let large = format!("large:{}\n", "x".repeat(LARGE));
     let topic = format!("{name}-large");
     dialect.run(
-        node,
+        broker,
         &(dialect.write)(&topic, "none", &file_of(&format!("{name}-large.txt"), &large)?),
         None,
     )?;
-    expect("a large record", &dialect.run(node, &(dialect.read)(&topic, "beginning"), None)?, &large)?;
+    expect("a large record", &dialect.run(broker, &(dialect.read)(&topic, "beginning"), None)?, &large)?;
     column.fill("largest record", "900 KB");
-    nulls(dialect, node, name)?;
-    groups(dialect, node, name, &lines)?;
+    nulls(dialect, broker, name)?;
+    groups(dialect, broker, name, &lines)?;
     column.fill("groups, commits", "yes");
-    seek(dialect, node, name, &lines)?;
+    seek(dialect, broker, name, &lines)?;
     column.fill("seek by offset and time", "yes");
     Ok(())
 }
 
-fn nulls(dialect: &Dialect, node: &Node, name: &str) -> Result<(), String> {
+fn nulls(dialect: &Dialect, broker: &str, name: &str) -> Result<(), String> {
     let arguments = match name {
         "kcat" => "-P -t kcat-nulls -K : -Z -H h=x",
         _ => "produce ottla-nulls -K : -Z -H h=x",
     };
-    dialect.run(node, &words(arguments), Some("a:1\nb:\n")).map(|_| ())
+    dialect.run(broker, &words(arguments), Some("a:1\nb:\n")).map(|_| ())
 }
 
 /// The second member of a group goes on where the first left off.
-fn groups(dialect: &Dialect, node: &Node, name: &str, lines: &str) -> Result<(), String> {
+fn groups(dialect: &Dialect, broker: &str, name: &str, lines: &str) -> Result<(), String> {
     let (topic, group) = (format!("{name}-none"), format!("group-{name}"));
     let half = RECORDS / 2;
-    let mut found = dialect.run(node, &(dialect.read_in_group)(&topic, &group, half), None)?;
-    found.push_str(&dialect.run(node, &(dialect.read_in_group)(&topic, &group, half), None)?);
+    let mut found = dialect.run(broker, &(dialect.read_in_group)(&topic, &group, half), None)?;
+    found.push_str(&dialect.run(broker, &(dialect.read_in_group)(&topic, &group, half), None)?);
     expect("two members, one after the other", &found, lines)
 }
 
-fn seek(dialect: &Dialect, node: &Node, name: &str, lines: &str) -> Result<(), String> {
+fn seek(dialect: &Dialect, broker: &str, name: &str, lines: &str) -> Result<(), String> {
     let topic = format!("{name}-none");
     let tail: String = lines.lines().skip(9_000).map(|line| format!("{line}\n")).collect();
-    expect("from an offset", &dialect.run(node, &(dialect.read)(&topic, "9000"), None)?, &tail)?;
+    expect("from an offset", &dialect.run(broker, &(dialect.read)(&topic, "9000"), None)?, &tail)?;
     // Everything was written after 1970-01-02, and nothing will be after 2100.
     let by_time = |millis: &str| match name {
         "kcat" => format!("s@{millis}"),
         _ => format!("@{millis}"),
     };
-    let all = dialect.run(node, &(dialect.read)(&topic, &by_time("86400000")), None)?;
+    let all = dialect.run(broker, &(dialect.read)(&topic, &by_time("86400000")), None)?;
     expect("from an early time", &all, lines)?;
-    let none = dialect.run(node, &(dialect.read)(&topic, &by_time("4102444800000")), None)?;
+    let none = dialect.run(broker, &(dialect.read)(&topic, &by_time("4102444800000")), None)?;
     expect("from a late time", &none, "")
 }
 
 /// Two members share a topic under each assignor; one leaves and the other has all.
-fn sharing(dialect: &Dialect, node: &Node, name: &str, assignors: &[&str]) -> Result<(), String> {
+fn sharing(dialect: &Dialect, broker: &str, name: &str, assignors: &[&str]) -> Result<(), String> {
     let topic = format!("{name}-shared");
-    node.cli(&["topic", "create", &topic, "--partitions", "4"])?;
+    cli(broker, &["topic", "create", &topic, "--partitions", "4"])?;
     for assignor in assignors {
         let group = format!("{name}-{assignor}");
         let stay = (dialect.stay)(&topic, &group, assignor);
-        let mut first = Stayer::start(dialect.command(node, &stay))?;
-        let _second = Stayer::start(dialect.command(node, &stay))?;
-        until(node, &group, &[2, 2])?;
+        let mut first = Stayer::start(dialect.command(broker, &stay))?;
+        let _second = Stayer::start(dialect.command(broker, &stay))?;
+        until(broker, &group, &[2, 2])?;
         first.leave()?;
-        until(node, &group, &[4])?;
+        until(broker, &group, &[4])?;
     }
     Ok(())
+}
+
+/// A static member goes and comes back within its session: the group's generation does not end.
+fn static_member(dialect: &Dialect, broker: &str) -> Result<(), String> {
+    let stay = |name: &str| words(&format!("consume ottla-shared -G ottla-static --instance-id {name}"));
+    let mut first = Stayer::start(dialect.command(broker, &stay("one")))?;
+    let _second = Stayer::start(dialect.command(broker, &stay("two")))?;
+    until(broker, "ottla-static", &[2, 2])?;
+    let before = owners(broker)?;
+    first.leave()?;
+    let _again = Stayer::start(dialect.command(broker, &stay("one")))?;
+    // The one that came back has a new member id and the partitions of the old; the other is as it was.
+    for _ in 0..LOOKS_MAX {
+        let (now, mut came_back) = (owners(broker)?, 0);
+        for (was, is) in before.iter().zip(&now) {
+            came_back += usize::from(was != is);
+        }
+        match came_back {
+            0 => pause(Duration::from_millis(200)),
+            2 => return Ok(()),
+            _ => return Err(format!("a static member came back and moved partitions: {before:?}, {now:?}")),
+        }
+    }
+    Err("a static member does not come back".into())
+}
+
+/// Who has which partition of the static group.
+fn owners(broker: &str) -> Result<Vec<String>, String> {
+    let table = cli(broker, &["group", "describe", "ottla-static"])?;
+    let member = |line: &str| line.split_whitespace().last().unwrap_or_default().to_owned();
+    Ok(table.lines().skip(2).map(member).collect())
 }
 
 /// A member that stays until it is told to leave.
@@ -228,10 +260,10 @@ impl Drop for Stayer {
 }
 
 /// Waits until the members of a group have so many partitions each.
-fn until(node: &Node, group: &str, shares: &[usize]) -> Result<(), String> {
+fn until(broker: &str, group: &str, shares: &[usize]) -> Result<(), String> {
     let mut last = String::new();
     for _ in 0..LOOKS_MAX {
-        last = node.cli(&["group", "describe", group]).unwrap_or_else(|error| error);
+        last = cli(broker, &["group", "describe", group]).unwrap_or_else(|error| error);
         let mut found: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
         for line in last.lines().skip(2) {
             *found.entry(line.split_whitespace().last().unwrap_or_default()).or_default() += 1;
@@ -244,8 +276,8 @@ fn until(node: &Node, group: &str, shares: &[usize]) -> Result<(), String> {
     Err(format!("the members of {group} do not get {shares:?} partitions:\n{last}"))
 }
 
-fn administer(dialect: &Dialect, node: &Node) -> Result<(), String> {
-    let run = |text: &str| dialect.run(node, &words(text), None);
+fn administer(dialect: &Dialect, broker: &str) -> Result<(), String> {
+    let run = |text: &str| dialect.run(broker, &words(text), None);
     run("topic create cared-for --partitions 3")?;
     run("topic alter cared-for --partitions 4 -c retention.ms=3600000")?;
     let configs = run("config get --topic cared-for retention.ms")?;
@@ -257,10 +289,7 @@ fn administer(dialect: &Dialect, node: &Node) -> Result<(), String> {
     }
     run("group delete group-ottla")?;
     run("topic delete cared-for")?;
-    match capture(
-        &dialect.program.to_string_lossy(),
-        &["topic", "describe", "cared-for", "-b", &node.address],
-    ) {
+    match capture(&dialect.program.to_string_lossy(), &["topic", "describe", "cared-for", "-b", broker]) {
         Ok(found) => Err(format!("a deleted topic is still there: {found}")),
         Err(_) => Ok(()),
     }

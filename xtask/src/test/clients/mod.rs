@@ -14,7 +14,7 @@ use std::path::PathBuf;
 type Program = fn(&Node) -> Result<Column, String>;
 
 /// Each waits for groups most of the time: they run side by side.
-const PROGRAMS: &[Program] = &[java, confluent, kafka_python, kafkajs, lines::kcat, lines::ottla];
+const PROGRAMS: &[Program] = &[java, confluent, kafka_python, kafkajs, kcat, ottla];
 
 pub(crate) fn run() -> Result<(), String> {
     run_command("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
@@ -51,6 +51,19 @@ pub(crate) fn jars(pom: &str, name: &str) -> Result<String, String> {
         &["-q", "-B", "-f", &project, "dependency:copy-dependencies", &format!("-DoutputDirectory={target}")],
     )?;
     Ok(format!("{target}/*"))
+}
+
+fn kcat(node: &Node) -> Result<Column, String> {
+    lines::kcat(&node.address)
+}
+
+fn ottla(node: &Node) -> Result<Column, String> {
+    lines::ottla(&node.address)
+}
+
+/// What our own command line does in this lane, against any broker.
+pub(super) fn own_command_line(broker: &str) -> Result<(), String> {
+    lines::ottla(broker).map(|_| ())
 }
 
 fn java(node: &Node) -> Result<Column, String> {

@@ -1,6 +1,6 @@
 //! From schema text to [`Schema`]. The syntax is described in `wire/schema/README.md`.
 
-use super::schema::{Field, Fixed, Kind, Message, Schema, Type, Versions};
+use crate::schema::{Field, Fixed, Kind, Message, Schema, Type, Versions};
 
 /// A line that says something: its number, its depth in steps of two blanks, its words.
 struct Line<'a> {
@@ -9,8 +9,11 @@ struct Line<'a> {
     words: Vec<&'a str>,
 }
 
-/// Parses one file. Errors begin with the line number.
-pub(crate) fn parse(text: &str) -> Result<Schema, String> {
+/// Parses one file.
+///
+/// # Errors
+/// They begin with the line number.
+pub fn parse(text: &str) -> Result<Schema, String> {
     let lines = lines(text)?;
     let mut schema = Schema::default();
     let mut api = None;
