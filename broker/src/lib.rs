@@ -13,6 +13,7 @@ mod flusher;
 mod frame;
 mod groups;
 mod job;
+pub mod loggers;
 mod metadata;
 mod reactor;
 mod replica;

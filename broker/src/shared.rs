@@ -3,6 +3,7 @@
 use crate::effects::Effects;
 use crate::flusher::Flusher;
 use crate::job::JobDone;
+use crate::loggers::Loggers;
 use crate::replica::{Produced, Replica};
 use crate::upkeep::{Stirred, Upkeep};
 use base::{Now, ProducerId};
@@ -18,6 +19,8 @@ pub struct Shared {
     pub(crate) flusher: Flusher,
     pub(crate) upkeep: Upkeep,
     pub(crate) producer_ids: ProducerIds,
+    /// The levels of its log lines.
+    pub loggers: Loggers,
     /// What the node has done so far.
     pub counters: Counters,
 }
@@ -29,6 +32,7 @@ impl Shared {
             flusher,
             upkeep: Upkeep::default(),
             producer_ids: ProducerIds::default(),
+            loggers: Loggers::default(),
             counters: Counters::default(),
         }
     }
