@@ -109,6 +109,8 @@ pub struct NodeConfig {
     pub group_size_max: u32,
     /// The largest request frame in bytes.
     pub request_bytes_max: u32,
+    /// The most bytes that requests of all connections take while they arrive; `None` for no limit.
+    pub queued_bytes_max: Option<u64>,
     /// How long a connection may stay idle; `None` for ever.
     pub connections_idle_max: Option<Span>,
     /// The most connections.
@@ -137,7 +139,7 @@ impl NodeConfig {
     pub fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
         let get = Getter { layers };
         Ok(Self {
-            node_id: BrokerId(get.node_id()?),
+            node_id: BrokerId(get.int("node.id")?),
             roles: get.roles()?,
             rack: Some(get.text("broker.rack").into_owned()).filter(|rack| !rack.is_empty()),
             listeners: get.listeners("listeners")?,
@@ -159,6 +161,7 @@ impl NodeConfig {
             group_initial_rebalance_delay: get.span("group.initial.rebalance.delay.ms")?,
             group_size_max: get.int("group.max.size")?,
             request_bytes_max: get.int("socket.request.max.bytes")?,
+            queued_bytes_max: get.queued_bytes_max()?,
             connections_idle_max: get.limit("connections.max.idle.ms")?,
             connections_max: get.int("max.connections")?,
             connections_per_ip_max: get.int("max.connections.per.ip")?,
@@ -208,10 +211,14 @@ impl<'a> Getter<'a> {
         self.text(name).trim() == "true"
     }
 
-    /// `broker.id` is the older name and counts when `node.id` is not set.
-    fn node_id(&self) -> Result<i32, ConfigError> {
-        let old = self.layers.fixed.contains_key("broker.id") && !self.layers.fixed.contains_key("node.id");
-        self.int(if old { "broker.id" } else { "node.id" })
+    /// Every request must find its place.
+    fn queued_bytes_max(&self) -> Result<Option<u64>, ConfigError> {
+        let name = "queued.max.request.bytes";
+        let bytes: i64 = self.int(name)?;
+        if bytes > 0 && bytes < self.int::<i64>("socket.request.max.bytes")? {
+            return Err(wrong(name, &bytes.to_string(), "expected at least socket.request.max.bytes"));
+        }
+        Ok(u64::try_from(bytes).ok().filter(|bytes| *bytes > 0))
     }
 
     fn roles(&self) -> Result<Roles, ConfigError> {
