@@ -107,10 +107,7 @@ const CALLS: &[Call] = &[
         "kafka-features",
         "org.apache.kafka.tools.FeatureCommand",
         &["describe"],
-        &[
-            "metadata.version",
-            "transaction.version",
-        ],
+        &["metadata.version", "transaction.version"],
     ),
     call(
         "kafka-verifiable-producer",
