@@ -45,10 +45,12 @@ pub enum Bug {
     D3,
     /// Serve a group before it is loaded.
     D5,
+    /// Forget an applied membership in a crash. Ours, beyond the catalogue: the crate leaves it to its user.
+    E10,
 }
 
 impl Bug {
-    /// All of them.
+    /// Those that a node alone can meet.
     pub const ALL: &[Self] = &[
         Self::A13,
         Self::A18,

@@ -11,7 +11,7 @@ use crate::scan::ScanError;
 use crate::shared::Shared;
 use base::{EndOffset, Now, PartitionIndex, planted};
 use cluster::Image;
-use quorum::Persist;
+use quorum::{Persist, SnapshotPoint};
 use seglog::dir::RemoveDirJob;
 use seglog::disk::DiskError;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub enum Job {
         store: Arc<RaftStore>,
         /// What.
         image: Arc<Image>,
+        /// As of when.
+        point: SnapshotPoint,
     },
     /// Read the groups of a partition back.
     LoadShard(Load),
@@ -95,14 +97,12 @@ pub enum JobDone {
         /// Whether it is durable.
         outcome: Result<(), StoreError>,
         /// The write itself, if the disk was too full for it: to be tried again.
-        again: Option<Persist>,
+        again: Option<Box<Persist>>,
     },
     /// Of [`Job::SnapshotMetadata`].
     Snapshotted {
-        /// The last index that it covers.
-        index: u64,
-        /// Whether it is durable.
-        outcome: Result<(), StoreError>,
+        /// Where the log may begin from now on.
+        outcome: Result<Box<SnapshotPoint>, StoreError>,
     },
     /// Of [`Job::LoadShard`].
     ShardLoaded {
@@ -157,10 +157,10 @@ impl Job {
                 let outcome = store.persist(&persist);
                 let full = outcome.as_ref().is_err_and(StoreError::is_no_space);
                 let number = persist.number;
-                JobDone::RaftPersisted { number, outcome, again: full.then_some(persist) }
+                JobDone::RaftPersisted { number, outcome, again: full.then(|| Box::new(persist)) }
             }
-            Self::SnapshotMetadata { store, image } => {
-                JobDone::Snapshotted { index: image.index, outcome: store.snapshot(&image) }
+            Self::SnapshotMetadata { store, image, point } => {
+                JobDone::Snapshotted { outcome: store.snapshot(&image, point).map(Box::new) }
             }
             Self::LoadShard(load) => {
                 JobDone::ShardLoaded { shard: load.shard, number: load.number, outcome: load.run() }

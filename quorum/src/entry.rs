@@ -61,13 +61,20 @@ pub struct HardState {
     pub commit: u64,
 }
 
-/// Who votes and who only listens.
+/// Who votes and who only listens. The lists are sorted.
+///
+/// A change goes through a *joint* membership, in which a majority of `voters` and a majority of `outgoing` are both
+/// needed for everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     /// Members that vote.
     pub voters: Vec<RaftId>,
     /// Members that follow without a vote.
     pub learners: Vec<RaftId>,
+    /// The voters of the membership that is being left; empty unless this one is joint.
+    pub outgoing: Vec<RaftId>,
+    /// Those of `outgoing` that will be learners once it is left.
+    pub learners_next: Vec<RaftId>,
 }
 
 /// The log's beginning: everything up to `index` is in a snapshot file and not in the log.
@@ -79,6 +86,8 @@ pub struct SnapshotPoint {
     pub term: u64,
     /// The membership at that index.
     pub membership: Membership,
+    /// By what a member that fetches the file knows it again, such as its length and checksum. Opaque here.
+    pub seal: Bytes,
 }
 
 impl Entry {
@@ -120,17 +129,74 @@ impl HardState {
 }
 
 impl Membership {
+    /// A membership of these voters alone.
+    #[must_use]
+    pub fn of_voters(voters: impl IntoIterator<Item = RaftId>) -> Self {
+        Self { voters: sorted(voters.into_iter().map(|id| id.0)), ..Self::default() }
+    }
+
+    /// True while a change is under way.
+    #[must_use]
+    pub const fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// True when `id` takes part, with a vote or without.
+    #[must_use]
+    pub fn contains(&self, id: RaftId) -> bool {
+        self.members().any(|member| member == id)
+    }
+
+    /// Everybody who takes part; who is named twice comes twice.
+    pub fn members(&self) -> impl Iterator<Item = RaftId> + '_ {
+        self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied()
+    }
+
     pub(crate) fn to_raft(&self) -> eraftpb::ConfState {
+        let numbers = |ids: &[RaftId]| ids.iter().map(|id| id.0).collect();
         let mut state = eraftpb::ConfState::new();
-        state.voters = self.voters.iter().map(|id| id.0).collect();
-        state.learners = self.learners.iter().map(|id| id.0).collect();
+        state.voters = numbers(&self.voters);
+        state.learners = numbers(&self.learners);
+        state.voters_outgoing = numbers(&self.outgoing);
+        state.learners_next = numbers(&self.learners_next);
         state
     }
 
     pub(crate) fn from_raft(state: &eraftpb::ConfState) -> Self {
         Self {
-            voters: state.voters.iter().copied().map(RaftId).collect(),
-            learners: state.learners.iter().copied().map(RaftId).collect(),
+            voters: sorted(state.voters.iter().copied()),
+            learners: sorted(state.learners.iter().copied()),
+            outgoing: sorted(state.voters_outgoing.iter().copied()),
+            learners_next: sorted(state.learners_next.iter().copied()),
         }
     }
+}
+
+impl SnapshotPoint {
+    pub(crate) fn to_raft(&self) -> eraftpb::Snapshot {
+        let mut snapshot = eraftpb::Snapshot::new();
+        let metadata = snapshot.mut_metadata();
+        metadata.index = self.index;
+        metadata.term = self.term;
+        metadata.set_conf_state(self.membership.to_raft());
+        snapshot.data = self.seal.to_vec().into();
+        snapshot
+    }
+
+    pub(crate) fn from_raft(snapshot: &eraftpb::Snapshot) -> Self {
+        let metadata = snapshot.get_metadata();
+        Self {
+            index: metadata.index,
+            term: metadata.term,
+            membership: Membership::from_raft(metadata.get_conf_state()),
+            seal: Bytes::copy_from_slice(&snapshot.data),
+        }
+    }
+}
+
+/// The crate keeps sets; a list that is stored or compared has one order.
+fn sorted(ids: impl Iterator<Item = u64>) -> Vec<RaftId> {
+    let mut ids: Vec<_> = ids.map(RaftId).collect();
+    ids.sort_unstable();
+    ids
 }

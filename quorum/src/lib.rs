@@ -9,8 +9,13 @@
 #![forbid(unsafe_code)]
 
 mod entry;
+mod io;
 mod node;
 mod storage;
 
 pub use entry::{Entry, EntryKind, HardState, Membership, RaftId, SnapshotPoint};
-pub use node::{Committed, NotLeader, Output, Persist, ProposalId, Quorum, QuorumError, Role, Start};
+pub use io::{
+    Committed, MemberProgress, MembershipRefused, NotLeader, Offer, Output, Persist, ProposalId, QuorumError,
+    Role, Start,
+};
+pub use node::{ELECTION_TICKS, Quorum};

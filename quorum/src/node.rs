@@ -1,125 +1,24 @@
 //! The wrapper itself: inputs in, one [`Output`] out, and the `raft` crate's known traps fenced.
 
+mod membership;
+mod offers;
+
 use crate::entry::{Entry, EntryKind, HardState, Membership, RaftId, SnapshotPoint};
+use crate::io::{Committed, NotLeader, Output, Persist, ProposalId, QuorumError, Role, Start};
 use crate::storage::Memory;
-use base::{Rng, hit};
+use base::{Rng, hit, planted};
 use bytes::Bytes;
-use core::fmt;
+use offers::Offers;
 use protobuf::Message as _;
 use raft::eraftpb::{self, MessageType};
 use raft::{RawNode, StateRole};
 
 /// Ticks without word from a leader before a member asks for votes; the timeout is drawn from one to two times this.
-const ELECTION_TICKS: usize = 10;
+pub const ELECTION_TICKS: usize = 10;
 /// Ticks between a leader's heartbeats.
 const HEARTBEAT_TICKS: usize = 2;
 /// The largest message that carries several entries; one entry may exceed it.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
-
-/// What a member knows when it starts, read from its disk.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// This member.
-    pub id: RaftId,
-    /// Seeds the election timeouts together with `id` and the term.
-    pub seed: u64,
-    /// Where the log begins.
-    pub snapshot: SnapshotPoint,
-    /// The durable term, vote and commit.
-    pub hard_state: HardState,
-    /// The durable entries after `snapshot`, without gaps.
-    pub entries: Vec<Entry>,
-}
-
-/// The state on disk cannot be a Raft member's, or the core refused it.
-#[derive(Debug)]
-pub struct QuorumError(String);
-
-impl fmt::Display for QuorumError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for QuorumError {}
-
-/// Only the leader may propose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotLeader {
-    /// Who leads, as far as this member knows.
-    pub leader: Option<RaftId>,
-}
-
-/// Names a proposal: it has committed when an entry with exactly this index *and* term commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProposalId {
-    /// The entry's index.
-    pub index: u64,
-    /// The term it was proposed in.
-    pub term: u64,
-}
-
-/// What this member is at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Follows, or looks for a leader.
-    Follower {
-        /// Who leads, if known.
-        leader: Option<RaftId>,
-    },
-    /// Asks for votes.
-    Candidate,
-    /// Leads in its term.
-    Leader,
-}
-
-/// What the caller must make durable, then confirm with [`Quorum::persisted`].
-#[derive(Clone, Debug)]
-pub struct Persist {
-    /// Names this write; writes are confirmed in the order of their numbers.
-    pub number: u64,
-    /// Present when term or vote changed.
-    pub hard_state: Option<HardState>,
-    /// To be appended, after cutting the log back to before the first of them.
-    pub entries: Vec<Entry>,
-}
-
-/// A committed entry, in log order. Conveyed exactly once per run of the process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Committed {
-    /// The opener of a leader's term, or a payload.
-    Data {
-        /// Its index.
-        index: u64,
-        /// Its term.
-        term: u64,
-        /// The payload, empty for a term's opener.
-        data: Bytes,
-    },
-    /// The membership is now this.
-    Membership {
-        /// The change's index.
-        index: u64,
-        /// Its term.
-        term: u64,
-        /// The result.
-        membership: Membership,
-    },
-}
-
-/// Everything that follows from the inputs so far.
-#[derive(Debug, Default)]
-#[must_use = "a dropped output is a lost write or a lost message"]
-pub struct Output {
-    /// To be made durable; at most one is in flight at a time.
-    pub persist: Option<Persist>,
-    /// Encoded messages that may leave at once, with their receivers.
-    pub send: Vec<(RaftId, Bytes)>,
-    /// Entries that have committed since the last output.
-    pub committed: Vec<Committed>,
-    /// Present when the role changed.
-    pub role: Option<Role>,
-}
 
 /// One member of the metadata quorum.
 pub struct Quorum {
@@ -127,9 +26,24 @@ pub struct Quorum {
     id: RaftId,
     seed: u64,
     /// The write that is being made durable, with the messages that wait for it.
-    in_flight: Option<(u64, Vec<eraftpb::Message>)>,
+    in_flight: Option<InFlight>,
     role: Role,
     last_hard_state: HardState,
+    /// The entry that made the latest membership.
+    membership_index: u64,
+    /// A membership that has been applied and is not on its way to the disk yet.
+    new_membership: Option<(u64, Membership)>,
+    /// A snapshot that is durable and has not been conveyed yet.
+    installed: Option<SnapshotPoint>,
+    offers: Offers,
+    /// Ticks as a leader, for what is looked at now and then.
+    ticks: usize,
+}
+
+struct InFlight {
+    number: u64,
+    waiting: Vec<eraftpb::Message>,
+    snapshot: Option<SnapshotPoint>,
 }
 
 impl Quorum {
@@ -140,11 +54,16 @@ impl Quorum {
     pub fn new(start: Start) -> Result<Self, QuorumError> {
         check_start(&start)?;
         let entries = start.entries.iter().map(Entry::to_raft).collect();
-        let mut hard_state = start.hard_state;
         let last = start.snapshot.index + start.entries.len() as u64;
-        hard_state.commit = hard_state.commit.clamp(start.snapshot.index, last);
+        let (membership_index, membership) = start
+            .membership
+            .filter(|(index, _)| *index > start.snapshot.index)
+            .unwrap_or_else(|| (start.snapshot.index, start.snapshot.membership.clone()));
+        let mut hard_state = start.hard_state;
+        // A membership was applied only after it had committed.
+        hard_state.commit = hard_state.commit.max(membership_index).clamp(start.snapshot.index, last);
         let applied = start.snapshot.index;
-        let memory = Memory::new(hard_state.to_raft(), start.snapshot, entries);
+        let memory = Memory::new(hard_state.to_raft(), membership, start.snapshot, entries);
         let config = raft::Config {
             id: start.id.0,
             election_tick: ELECTION_TICKS,
@@ -165,47 +84,99 @@ impl Quorum {
             in_flight: None,
             role: Role::Follower { leader: None },
             last_hard_state: hard_state,
+            membership_index,
+            new_membership: None,
+            installed: None,
+            offers: Offers::default(),
+            ticks: 0,
         };
         quorum.fix_timeout();
         Ok(quorum)
     }
 
-    /// Stands for election now. The only way for a lone voter to lead: it never ticks.
-    pub fn campaign(&mut self) {
-        // Refused only for non-voters, which then simply stay followers.
-        let _refused = self.node.campaign();
-        self.fix_timeout();
-    }
-
-    /// Lets one tick of time pass. A lone voter needs none.
+    /// Lets one tick of time pass. Who is alone needs none.
     pub fn tick(&mut self) {
-        if !self.is_lone_voter() {
-            self.node.tick();
-            self.fix_timeout();
+        if self.is_alone() {
+            return;
         }
+        self.node.tick();
+        self.ticks += 1;
+        self.retry_snapshots();
+        self.fix_timeout();
     }
 
     /// Takes a message from a peer. Anything malformed, misdirected or local-only is dropped.
-    pub fn step(&mut self, message: &[u8]) {
+    ///
+    /// # Errors
+    /// When the message shows that this member's disk has lost what it had confirmed.
+    pub fn step(&mut self, message: &[u8]) -> Result<(), QuorumError> {
         let Ok(message) = eraftpb::Message::parse_from_bytes(message) else {
             hit!(quorum_garbled_message);
-            return;
+            return Ok(());
         };
-        // A proposal from the network could panic the leader (an empty one) or bypass the controller.
-        let refused =
-            matches!(message.get_msg_type(), MessageType::MsgPropose | MessageType::MsgTransferLeader);
-        if refused || message.to != self.id.0 {
+        if !self.is_fit(&message) {
             hit!(quorum_refused_message);
-            return;
+            return Ok(());
+        }
+        self.check_not_lost(&message)?;
+        if message.get_msg_type() == MessageType::MsgSnapshot && !self.has_snapshot(&message) {
+            self.offers.note(message);
+            return Ok(());
         }
         let _unknown_peer = self.node.step(message);
+        self.after_step();
+        Ok(())
+    }
+
+    /// What may come from the network. A proposal could panic the leader (an empty one) or bypass the controller;
+    /// a hand-over is the leader's own decision.
+    fn is_fit(&self, message: &eraftpb::Message) -> bool {
+        let kind = message.get_msg_type();
+        let local = matches!(
+            kind,
+            MessageType::MsgPropose
+                | MessageType::MsgTransferLeader
+                | MessageType::MsgReadIndex
+                | MessageType::MsgReadIndexResp
+        );
+        let follows = |(entry, after): (&eraftpb::Entry, u64)| entry.index.checked_sub(1) == Some(after);
+        let ordered = message.entries.iter().zip(message.index..).all(follows);
+        let sound = kind != MessageType::MsgSnapshot || offers::is_sound(message);
+        !local && message.to == self.id.0 && message.from != 0 && message.term != 0 && ordered && sound
+    }
+
+    /// A leader never tells a commit beyond what this member has confirmed to it.
+    fn check_not_lost(&self, message: &eraftpb::Message) -> Result<(), QuorumError> {
+        let last = self.last_index();
+        let told = message.get_msg_type() == MessageType::MsgHeartbeat && message.term >= self.term();
+        if told && message.commit > last {
+            return Err(QuorumError(format!(
+                "this member's log ends at {last}, but it had confirmed {} to the leader: its disk has lost data. \
+                 Remove it from the quorum and let it join again with an empty directory.",
+                message.commit
+            )));
+        }
+        Ok(())
+    }
+
+    fn after_step(&mut self) {
         self.fix_timeout();
+        if self.node.raft.state != StateRole::Leader {
+            return;
+        }
+        // A late rejection can move a probe below what is known to match; later releases of the crate do not let it.
+        for (_, progress) in self.node.raft.mut_prs().iter_mut() {
+            if progress.next_idx <= progress.matched {
+                hit!(quorum_late_rejection);
+                progress.next_idx = progress.matched + 1;
+            }
+        }
     }
 
     /// Proposes `data` as one entry.
     ///
     /// # Errors
-    /// When this member does not lead.
+    /// When this member does not lead, or is handing over.
     pub fn propose(&mut self, data: &Bytes) -> Result<ProposalId, NotLeader> {
         assert!(!data.is_empty(), "an empty entry is a leader's opener, never a proposal");
         let not_leader = NotLeader { leader: self.leader() };
@@ -213,37 +184,67 @@ impl Quorum {
             return Err(not_leader);
         }
         self.node.propose(Vec::new(), data.to_vec()).map_err(|_| not_leader)?;
-        Ok(ProposalId { index: self.node.raft.raft_log.last_index(), term: self.node.raft.term })
+        Ok(ProposalId { index: self.last_index(), term: self.term() })
     }
 
     /// Confirms that everything in the [`Persist`] of this number, and all before it, is durable.
     pub fn persisted(&mut self, number: u64) -> Vec<(RaftId, Bytes)> {
-        let Some((expected, messages)) = self.in_flight.take() else { return Vec::new() };
-        assert_eq!(expected, number, "writes are confirmed in order");
+        let Some(done) = self.in_flight.take() else { return Vec::new() };
+        assert_eq!(done.number, number, "writes are confirmed in order");
         self.node.on_persist_ready(number);
-        encode(messages)
+        if let Some(point) = done.snapshot {
+            self.node.advance_apply_to(point.index);
+            self.installed = Some(point);
+        }
+        self.fix_timeout();
+        encode(done.waiting)
     }
 
     /// Collects what follows from the inputs so far. While a write is in flight only what needs no other
     /// write comes out.
     pub fn output(&mut self) -> Output {
         let mut output = Output::default();
-        while self.in_flight.is_none() && self.node.has_ready() {
-            self.take_ready(&mut output);
+        output.committed.extend(self.installed.take().map(Committed::Snapshot));
+        loop {
+            while self.in_flight.is_none() && self.node.has_ready() {
+                self.take_ready(&mut output);
+            }
+            if !self.stand_if_alone() && !self.leave_joint() {
+                break;
+            }
         }
+        output.fetch = self.begin_fetch();
+        output.snapshot_wanted = self.node.store().take_snapshot_wanted();
         self.note_role(&mut output);
         output
+    }
+
+    /// Nobody else could wake a lone voter up: it leads as soon as it can.
+    fn stand_if_alone(&mut self) -> bool {
+        let idle = self.in_flight.is_none() && self.node.raft.state == StateRole::Follower;
+        if !idle || !self.is_lone_voter() {
+            return false;
+        }
+        let _unpromotable = self.node.campaign();
+        self.fix_timeout();
+        self.node.has_ready()
     }
 
     fn take_ready(&mut self, output: &mut Output) {
         let mut ready = self.node.ready();
         output.send.append(&mut encode(ready.take_messages()));
         let waiting = ready.take_persisted_messages();
-        assert!(ready.snapshot().get_metadata().index == 0, "snapshots are not received yet");
+        let snapshot = Some(ready.snapshot())
+            .filter(|snapshot| snapshot.get_metadata().index != 0)
+            .map(SnapshotPoint::from_raft);
         let committed = ready.take_committed_entries();
         let entries = ready.entries().clone();
         let hard_state = ready.hs().map(HardState::from_raft);
         let number = ready.number();
+        if let Some(point) = &snapshot {
+            self.membership_index = point.index;
+            self.node.mut_store().install(point.clone());
+        }
         self.node.mut_store().append(&entries);
         if let Some(state) = hard_state {
             self.node.mut_store().hard_state = state.to_raft();
@@ -253,17 +254,19 @@ impl Quorum {
         let vote_changed = hard_state
             .filter(|new| (new.term, new.vote) != (self.last_hard_state.term, self.last_hard_state.vote));
         self.last_hard_state = hard_state.unwrap_or(self.last_hard_state);
-        if entries.is_empty() && vote_changed.is_none() {
+        let entries = entries.iter().map(Entry::from_raft).collect();
+        let membership = self.new_membership.take().filter(|_| !planted!(E10));
+        let persist = Persist { number, hard_state: vote_changed, snapshot, entries, membership };
+        if persist.is_empty() {
             self.node.on_persist_ready(number);
             output.send.append(&mut encode(waiting));
             return;
         }
-        if base::planted!(B12) {
+        if planted!(B12) {
             output.send.append(&mut encode(waiting.clone()));
         }
-        self.in_flight = Some((number, waiting));
-        let entries = entries.iter().map(Entry::from_raft).collect();
-        output.persist = Some(Persist { number, hard_state: vote_changed, entries });
+        self.in_flight = Some(InFlight { number, waiting, snapshot: persist.snapshot.clone() });
+        output.persist = Some(persist);
     }
 
     fn apply(&mut self, entries: Vec<eraftpb::Entry>, output: &mut Output) {
@@ -283,13 +286,13 @@ impl Quorum {
         let own = Entry::from_raft(entry);
         match own.kind {
             EntryKind::Normal => Committed::Data { index, term, data: own.data },
+            // A restart conveys again what the durable membership has in it already.
+            EntryKind::Membership if index <= self.membership_index => {
+                Committed::Data { index, term, data: Bytes::new() }
+            }
             EntryKind::Membership => {
-                let change = eraftpb::ConfChangeV2::parse_from_bytes(&entry.data).unwrap_or_default();
-                if let Ok(state) = self.node.apply_conf_change(&change) {
-                    self.node.mut_store().membership = state;
-                }
-                let membership = Membership::from_raft(&self.node.store().membership);
-                Committed::Membership { index, term, membership }
+                self.apply_membership(index, &entry.data);
+                Committed::Membership { index, term, membership: self.membership().clone() }
             }
         }
     }
@@ -306,9 +309,19 @@ impl Quorum {
         }
     }
 
-    /// Forgets the entries up to `index`: a durable snapshot covers them.
-    pub fn compact(&mut self, index: u64) {
-        self.node.mut_store().compact(index);
+    /// Where a snapshot taken now would stand; its seal is still to be made. `None` while a restart has not come as far
+    /// as the membership that is in force.
+    #[must_use]
+    pub fn applied_point(&self) -> Option<SnapshotPoint> {
+        let index = self.node.raft.raft_log.applied;
+        let term = self.node.raft.raft_log.term(index).unwrap_or_default();
+        let point = SnapshotPoint { index, term, membership: self.membership().clone(), seal: Bytes::new() };
+        Some(point).filter(|point| point.index >= self.membership_index)
+    }
+
+    /// Forgets the entries up to `point`: a durable snapshot covers them.
+    pub fn compact(&mut self, point: SnapshotPoint) {
+        self.node.mut_store().compact(point);
     }
 
     /// Where the log begins.
@@ -335,6 +348,13 @@ impl Quorum {
         self.node.raft.raft_log.committed
     }
 
+    /// True when this leader has committed an entry of its own term, and so knows all that was committed before
+    /// (rule A14).
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        self.role == Role::Leader && self.node.raft.commit_to_current_term()
+    }
+
     /// The last index in the log, committed or not.
     #[must_use]
     pub fn last_index(&self) -> u64 {
@@ -353,13 +373,6 @@ impl Quorum {
         self.role
     }
 
-    /// True when this member is the only voter.
-    #[must_use]
-    pub fn is_lone_voter(&self) -> bool {
-        let voters = &self.node.store().membership.voters;
-        voters.len() == 1 && voters[0] == self.id.0
-    }
-
     /// The crate draws its election timeout from the thread's random: overwrite it with a value that depends
     /// only on (seed, id, term), after everything that may have drawn one.
     fn fix_timeout(&mut self) {
@@ -367,6 +380,15 @@ impl Quorum {
         let mut rng = Rng::new(self.seed ^ self.id.0.rotate_left(32) ^ term.wrapping_mul(0x9e37_79b9));
         let ticks = ELECTION_TICKS + rng.index(ELECTION_TICKS);
         self.node.raft.set_randomized_election_timeout(ticks);
+    }
+}
+
+impl Persist {
+    const fn is_empty(&self) -> bool {
+        self.hard_state.is_none()
+            && self.snapshot.is_none()
+            && self.entries.is_empty()
+            && self.membership.is_none()
     }
 }
 
@@ -400,7 +422,12 @@ fn check_start(start: &Start) -> Result<(), QuorumError> {
             start.hard_state.term
         )));
     }
-    Ok(())
+    match &start.membership {
+        Some((at, _)) if *at > index => {
+            Err(QuorumError(format!("the membership is that of entry {at}, but the log ends at {index}")))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -3,21 +3,30 @@
 //! The durable copy is the caller's: it writes what `Output::persist` says. Memory is bounded because the
 //! caller takes a snapshot whenever the log outgrows its limit.
 
+use crate::entry::RaftId;
 use crate::entry::{Membership, SnapshotPoint};
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use core::cell::Cell;
+use raft::eraftpb::{Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, StorageError};
 
 pub(crate) struct Memory {
     pub(crate) hard_state: HardState,
-    pub(crate) membership: ConfState,
+    /// The latest membership that has been applied.
+    pub(crate) membership: Membership,
     snapshot: SnapshotPoint,
     entries: Vec<Entry>,
+    /// Somebody needs a snapshot in which it is a member, and ours is older than that.
+    snapshot_wanted: Cell<bool>,
 }
 
 impl Memory {
-    pub(crate) fn new(hard_state: HardState, snapshot: SnapshotPoint, entries: Vec<Entry>) -> Self {
-        let membership = snapshot.membership.to_raft();
-        Self { hard_state, membership, snapshot, entries }
+    pub(crate) const fn new(
+        hard_state: HardState,
+        membership: Membership,
+        snapshot: SnapshotPoint,
+        entries: Vec<Entry>,
+    ) -> Self {
+        Self { hard_state, membership, snapshot, entries, snapshot_wanted: Cell::new(false) }
     }
 
     fn first(&self) -> u64 {
@@ -42,15 +51,27 @@ impl Memory {
         self.entries.extend_from_slice(entries);
     }
 
-    /// Forgets the entries up to `index`, which a durable snapshot now covers.
-    pub(crate) fn compact(&mut self, index: u64) {
-        if index <= self.snapshot.index {
+    /// Forgets the entries up to a point, which a durable snapshot now covers.
+    pub(crate) fn compact(&mut self, point: SnapshotPoint) {
+        if point.index <= self.snapshot.index {
             return;
         }
-        assert!(index <= self.last(), "a snapshot ahead of the log");
-        let term = self.entries[self.at(index)].term;
-        self.entries.drain(..=self.at(index));
-        self.snapshot = SnapshotPoint { index, term, membership: Membership::from_raft(&self.membership) };
+        assert!(point.index <= self.last(), "a snapshot ahead of the log");
+        assert_eq!(self.entries[self.at(point.index)].term, point.term, "a snapshot of another log");
+        self.entries.drain(..=self.at(point.index));
+        self.snapshot = point;
+    }
+
+    /// Begins anew after a snapshot that came from the leader: whatever was here is void.
+    pub(crate) fn install(&mut self, point: SnapshotPoint) {
+        self.entries.clear();
+        self.membership = point.membership.clone();
+        self.snapshot = point;
+    }
+
+    /// True once after somebody asked for a newer snapshot.
+    pub(crate) const fn take_snapshot_wanted(&self) -> bool {
+        self.snapshot_wanted.replace(false)
     }
 
     pub(crate) const fn snapshot_point(&self) -> &SnapshotPoint {
@@ -64,7 +85,7 @@ impl Memory {
 
 impl raft::Storage for Memory {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.membership.clone()))
+        Ok(RaftState::new(self.hard_state.clone(), self.membership.to_raft()))
     }
 
     fn entries(
@@ -106,15 +127,13 @@ impl raft::Storage for Memory {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.snapshot.index == 0 || self.snapshot.index < request_index {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        // A member refuses a snapshot that does not know it yet.
+        let knows = self.snapshot.membership.contains(RaftId(to));
+        if self.snapshot.index == 0 || self.snapshot.index < request_index || !knows {
+            self.snapshot_wanted.set(true);
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
-        let mut snapshot = Snapshot::new();
-        let metadata = snapshot.mut_metadata();
-        metadata.index = self.snapshot.index;
-        metadata.term = self.snapshot.term;
-        metadata.set_conf_state(self.snapshot.membership.to_raft());
-        Ok(snapshot)
+        Ok(self.snapshot.to_raft())
     }
 }

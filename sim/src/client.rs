@@ -454,9 +454,11 @@ impl Client {
                 }
                 history.saw(partition, offset, value)?;
                 reader.found.insert(offset, value);
-                reader.next = offset + 1;
                 moved = true;
             }
+            // Compaction may have left no record at the batch's end, or none at all.
+            let end = batch.header().base_offset + i64::from(batch.header().last_offset_delta) + 1;
+            reader.next = reader.next.max(end);
         }
         Ok(())
     }

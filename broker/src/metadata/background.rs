@@ -51,11 +51,10 @@ impl Metadata {
         {
             return;
         }
+        let Some(point) = self.quorum.applied_point() else { return };
         self.snapshotting = true;
-        fx.jobs.push(Job::SnapshotMetadata {
-            store: self.store.clone(),
-            image: Arc::new(self.committed.clone()),
-        });
+        let image = Arc::new(self.committed.clone());
+        fx.jobs.push(Job::SnapshotMetadata { store: self.store.clone(), image, point });
     }
 
     /// Every `log.retention.check.interval.ms`, unless the wall clock is in doubt.

@@ -176,11 +176,10 @@ impl Metadata {
         self.phase == Phase::Serving
     }
 
-    /// Begins: opens what the snapshot knows and stands for election.
+    /// Begins: opens what the snapshot knows and lets the quorum stand for election.
     pub fn start(&mut self, now: Now, fx: &mut Effects) {
         let all = partitions::everything(&self.committed);
         self.apply_delta(&all, now, fx);
-        self.quorum.campaign();
         self.drive(now, fx);
     }
 
@@ -318,6 +317,10 @@ impl Metadata {
             let (index, term, data) = match entry {
                 Committed::Data { index, term, data } => (index, term, data),
                 Committed::Membership { index, term, .. } => (index, term, Bytes::new()),
+                Committed::Snapshot(point) => {
+                    fx.fatal = Some(format!("a snapshot up to {} came from nowhere", point.index));
+                    return;
+                }
             };
             if let Err(reason) = self.apply_one(data, &mut delta) {
                 // A node that cannot apply committed metadata must not go on (E1).
@@ -337,7 +340,8 @@ impl Metadata {
                 replies.extend(done.replies);
             }
         }
-        if self.quorum.role() == Role::Leader && self.speculative.is_none() {
+        // Only a leader that has committed in its own term knows all that was decided before it (A14).
+        if self.quorum.is_established() && self.speculative.is_none() {
             self.speculative = Some(self.committed.clone());
         }
         self.apply_delta(&delta, now, fx);
@@ -442,17 +446,17 @@ impl Metadata {
                         "The disk is full: changes of the metadata wait until there is room",
                     );
                 }
-                self.full = Some((now.mono + FULL_RETRY, persist));
+                self.full = Some((now.mono + FULL_RETRY, *persist));
             }
             JobDone::RaftPersisted { outcome: Err(error), .. } => {
                 // A fenced metadata directory ends the process: the log's tail is in doubt (B1).
                 fx.fatal = Some(format!("the metadata log cannot be written: {error}"));
             }
-            JobDone::Snapshotted { index, outcome: Ok(()) } => {
+            JobDone::Snapshotted { outcome: Ok(point) } => {
                 self.snapshotting = false;
-                self.quorum.compact(index);
+                self.quorum.compact(*point);
             }
-            JobDone::Snapshotted { outcome: Err(error), .. } => {
+            JobDone::Snapshotted { outcome: Err(error) } => {
                 self.snapshotting = false;
                 fx.log(Level::Error, format!("a snapshot of the metadata cannot be written: {error}"));
             }

@@ -2,35 +2,25 @@
 //!
 //! Entry `index` lies at offset `index − 1`, one batch per entry, its term as the batch's leader epoch.
 
+mod files;
+
 use crate::scan::{ScanError, each_batch};
 use base::{EndOffset, LeaderEpoch, Now, PartitionIndex, Span, TopicId, Uuid, planted};
-use bytes::{BufMut, Bytes, BytesMut};
-use cluster::record_codec::{decode_entry, encode_entry};
-use cluster::{Delta, Image, Record};
+use bytes::Bytes;
+use cluster::Image;
+use files::{State, read_snapshot, read_state, write_snapshot, write_state};
 use quorum::{Entry, EntryKind, HardState, Membership, Persist, RaftId, SnapshotPoint};
 use seglog::dir::LogDir;
 use seglog::disk::{DiskError, DiskErrorKind};
-use seglog::durable::{read_small, seal, unseal, write_small};
 use seglog::{AppendError, Log, LogConfig, OpenLogError, Origin, PartitionName};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use wire::record::{Batch, BatchBuilder, BatchMeta, CheckedBatches, RecordFields, Records};
-use wire::{Reader, Writer};
 
 /// What Kafka calls the metadata log.
 pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// The id that Kafka gives to its topic.
 const TOPIC_ID: TopicId = TopicId(Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
-/// Term, vote and membership.
-const STATE_FILE: &str = "quorum-state";
-const STATE_MAGIC: [u8; 4] = *b"OTQS";
-/// The latest snapshot.
-const SNAPSHOT_FILE: &str = "metadata-snapshot";
-const SNAPSHOT_MAGIC: [u8; 4] = *b"OTMS";
-const VERSION: u32 = 1;
-/// Records per entry of a snapshot file.
-const SNAPSHOT_CHUNK: usize = 500;
-
 /// Why the metadata cannot be read or written.
 #[derive(Debug)]
 pub enum StoreError {
@@ -93,8 +83,7 @@ pub struct RaftStore {
 #[derive(Debug)]
 struct Inner {
     log: Log,
-    id: RaftId,
-    membership: Membership,
+    state: State,
 }
 
 /// What a node finds when it starts.
@@ -103,13 +92,6 @@ pub(crate) struct Stored {
     pub(crate) start: quorum::Start,
     /// The metadata of the latest snapshot, or of an empty cluster.
     pub(crate) image: Image,
-}
-
-/// What `quorum-state` holds.
-struct State {
-    id: RaftId,
-    hard_state: HardState,
-    membership: Membership,
 }
 
 impl RaftStore {
@@ -122,26 +104,48 @@ impl RaftStore {
     ) -> Result<Stored, StoreError> {
         let state = match read_state(dir)? {
             Some(state) => state,
-            None => form(dir)?,
+            None => form(dir, cluster_id)?,
         };
-        let (image, snapshot) = read_snapshot(dir, cluster_id, &state.membership)?;
+        let (image, snapshot) = read_snapshot(dir)?;
         let name = PartitionName::new(METADATA_TOPIC, PartitionIndex(0))
             .ok_or(StoreError::Damaged(METADATA_TOPIC))?;
         let mut log = Log::create(dir, &name, TOPIC_ID, log_config(), now).map_err(StoreError::Open)?;
         let entries = read_entries(&mut log, &snapshot)?;
-        let start = quorum::Start { id: state.id, seed, snapshot, hard_state: state.hard_state, entries };
-        let inner = Inner { log, id: state.id, membership: state.membership };
-        let store = Arc::new(Self { dir: dir.clone(), inner: Mutex::new(inner) });
+        let start = quorum::Start {
+            id: state.id,
+            seed,
+            snapshot,
+            hard_state: state.hard_state,
+            membership: state.membership.clone(),
+            entries,
+        };
+        let store = Arc::new(Self { dir: dir.clone(), inner: Mutex::new(Inner { log, state }) });
         Ok(Stored { store, start, image })
     }
 
     /// Makes a write of the quorum durable. Waits for the device.
     pub(crate) fn persist(&self, persist: &Persist) -> Result<(), StoreError> {
+        if persist.snapshot.is_some() {
+            return Err(StoreError::Scan(
+                "a snapshot of another node came in, but this node has no peers".into(),
+            ));
+        }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hard_state) = persist.hard_state {
-            write_state(&self.dir, inner.id, hard_state, &inner.membership)?;
+            let state = State { hard_state, ..inner.state.clone() };
+            inner.replace_state(&self.dir, state)?;
         }
-        let Some(first) = persist.entries.first() else { return Ok(()) };
+        self.persist_entries(&mut inner, &persist.entries)?;
+        // Its entry is durable: a membership never runs ahead of the log.
+        if persist.membership.is_some() {
+            let state = State { membership: persist.membership.clone(), ..inner.state.clone() };
+            inner.replace_state(&self.dir, state)?;
+        }
+        Ok(())
+    }
+
+    fn persist_entries(&self, inner: &mut Inner, entries: &[Entry]) -> Result<(), StoreError> {
+        let Some(first) = entries.first() else { return Ok(()) };
         let position = offset_of(first.index);
         if position < inner.log.end() {
             inner
@@ -149,7 +153,7 @@ impl RaftStore {
                 .truncate_to(position, Now::default())
                 .map_err(|error| StoreError::Scan(error.to_string()))?;
         }
-        for entry in &persist.entries {
+        for entry in entries {
             append(&mut inner.log, entry)?;
         }
         if planted!(B12) {
@@ -162,12 +166,12 @@ impl RaftStore {
         Ok(())
     }
 
-    /// Writes a snapshot, after which the entries that it covers may go. Waits for the device.
-    pub(crate) fn snapshot(&self, image: &Image) -> Result<(), StoreError> {
+    /// Writes a snapshot of the metadata as of `point`, after which the entries that it covers may go. Returns the
+    /// point with its seal. Waits for the device.
+    pub(crate) fn snapshot(&self, image: &Image, point: SnapshotPoint) -> Result<SnapshotPoint, StoreError> {
+        let point = write_snapshot(&self.dir, image, point)?;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = encode_snapshot(image, &inner.membership)?;
-        write_small(&**self.dir.disk(), SNAPSHOT_FILE, &seal(SNAPSHOT_MAGIC, VERSION, &body))?;
-        let covered = EndOffset(offset_of(image.index).0 + 1);
+        let covered = EndOffset(offset_of(point.index).0 + 1);
         let job = inner
             .log
             .delete_records(covered, covered)
@@ -176,8 +180,31 @@ impl RaftStore {
         if let Some(job) = job {
             job.run()?.run()?;
         }
+        Ok(point)
+    }
+}
+
+impl Inner {
+    fn replace_state(&mut self, dir: &LogDir, state: State) -> Result<(), StoreError> {
+        files::write_state(dir, &state)?;
+        self.state = state;
         Ok(())
     }
+}
+
+/// A cluster of one, formed durably before anything else happens: a snapshot of nothing that names the founder, and
+/// the file that says that the directory is a member's.
+fn form(dir: &LogDir, cluster_id: Uuid) -> Result<State, StoreError> {
+    let id = RaftId(1);
+    let point =
+        SnapshotPoint { index: 1, term: 1, membership: Membership::of_voters([id]), seal: Bytes::new() };
+    let mut image = Image::new(cluster_id);
+    (image.index, image.term) = (point.index, point.term);
+    write_snapshot(dir, &image, point)?;
+    let hard_state = HardState { term: 1, ..HardState::default() };
+    let state = State { id, hard_state, membership: None };
+    write_state(dir, &state)?;
+    Ok(state)
 }
 
 /// Where an entry lies.
@@ -239,126 +266,4 @@ fn read_entry(batch: &Batch<'_>) -> Result<Entry, ScanError> {
         kind,
         data: Bytes::copy_from_slice(record.value.unwrap_or_default()),
     })
-}
-
-/// A cluster of one, formed durably before anything else happens.
-fn form(dir: &LogDir) -> Result<State, StoreError> {
-    let id = RaftId(1);
-    let state = State {
-        id,
-        hard_state: HardState::default(),
-        membership: Membership { voters: vec![id], learners: Vec::new() },
-    };
-    write_state(dir, state.id, state.hard_state, &state.membership)?;
-    Ok(state)
-}
-
-fn write_state(
-    dir: &LogDir,
-    id: RaftId,
-    state: HardState,
-    membership: &Membership,
-) -> Result<(), StoreError> {
-    let mut body = BytesMut::new();
-    body.put_u64(id.0);
-    body.put_u64(state.term);
-    body.put_u64(state.vote);
-    put_membership(&mut body, membership);
-    write_small(&**dir.disk(), STATE_FILE, &seal(STATE_MAGIC, VERSION, &body))?;
-    Ok(())
-}
-
-fn put_membership(body: &mut BytesMut, membership: &Membership) {
-    for ids in [&membership.voters, &membership.learners] {
-        body.put_u32(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-        ids.iter().for_each(|id| body.put_u64(id.0));
-    }
-}
-
-fn read_state(dir: &LogDir) -> Result<Option<State>, StoreError> {
-    let Some(sealed) = read_small(&**dir.disk(), STATE_FILE)? else { return Ok(None) };
-    let Some((VERSION, body)) = unseal(STATE_MAGIC, &sealed) else {
-        return Err(StoreError::Damaged(STATE_FILE));
-    };
-    let mut fields = Fields { rest: body };
-    let state = (|| {
-        let id = RaftId(fields.u64()?);
-        let hard_state = HardState { term: fields.u64()?, vote: fields.u64()?, commit: 0 };
-        Some(State { id, hard_state, membership: fields.membership()? })
-    })();
-    state.map(Some).ok_or(StoreError::Damaged(STATE_FILE))
-}
-
-/// Fixed-width numbers, one after the other.
-struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl Fields<'_> {
-    fn u64(&mut self) -> Option<u64> {
-        let (number, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(u64::from_be_bytes(*number))
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        let (number, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(u32::from_be_bytes(*number))
-    }
-
-    fn ids(&mut self) -> Option<Vec<RaftId>> {
-        (0..self.u32()?).map(|_| self.u64().map(RaftId)).collect()
-    }
-
-    fn membership(&mut self) -> Option<Membership> {
-        Some(Membership { voters: self.ids()?, learners: self.ids()? })
-    }
-}
-
-fn encode_snapshot(image: &Image, membership: &Membership) -> Result<Bytes, StoreError> {
-    let mut body = BytesMut::new();
-    body.put_slice(&image.cluster_id.0);
-    body.put_u64(image.index);
-    body.put_u64(image.term);
-    put_membership(&mut body, membership);
-    let records: Vec<Record> = image.snapshot().collect();
-    let mut entries = Writer::with_capacity(1 << 16);
-    for chunk in records.chunks(SNAPSHOT_CHUNK) {
-        let entry = encode_entry(chunk).map_err(|error| StoreError::Scan(format!("{error:?}")))?;
-        entries.bytes(true, &entry);
-    }
-    let entries = entries.finish().map_err(|error| StoreError::Scan(format!("{error:?}")))?;
-    body.put_slice(&entries.bytes);
-    Ok(body.freeze())
-}
-
-fn read_snapshot(
-    dir: &LogDir,
-    cluster_id: Uuid,
-    formed: &Membership,
-) -> Result<(Image, SnapshotPoint), StoreError> {
-    let Some(sealed) = read_small(&**dir.disk(), SNAPSHOT_FILE)? else {
-        let point = SnapshotPoint { index: 0, term: 0, membership: formed.clone() };
-        return Ok((Image::new(cluster_id), point));
-    };
-    let Some((VERSION, body)) = unseal(SNAPSHOT_MAGIC, &sealed) else {
-        return Err(StoreError::Damaged(SNAPSHOT_FILE));
-    };
-    decode_snapshot(body).ok_or(StoreError::Damaged(SNAPSHOT_FILE))
-}
-
-fn decode_snapshot(body: &[u8]) -> Option<(Image, SnapshotPoint)> {
-    let (cluster_id, rest) = body.split_first_chunk::<16>()?;
-    let mut fields = Fields { rest };
-    let point = SnapshotPoint { index: fields.u64()?, term: fields.u64()?, membership: fields.membership()? };
-    let mut image = Image::new(Uuid(*cluster_id));
-    let mut reader = Reader::new(Bytes::copy_from_slice(fields.rest));
-    while reader.remaining() > 0 {
-        for record in decode_entry(reader.bytes(true).ok()?).ok()? {
-            image.replay(&record, &mut Delta::default());
-        }
-    }
-    (image.index, image.term) = (point.index, point.term);
-    Some((image, point))
 }

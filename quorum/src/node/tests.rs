@@ -1,9 +1,10 @@
 use super::*;
+use crate::io::MembershipRefused;
 
 fn lone(hard_state: HardState, entries: Vec<Entry>) -> Quorum {
-    let membership = Membership { voters: vec![RaftId(1)], learners: vec![] };
-    let snapshot = SnapshotPoint { index: 0, term: 0, membership };
-    Quorum::new(Start { id: RaftId(1), seed: 3, snapshot, hard_state, entries }).unwrap()
+    let snapshot =
+        SnapshotPoint { membership: Membership::of_voters([RaftId(1)]), ..SnapshotPoint::default() };
+    Quorum::new(Start { id: RaftId(1), seed: 3, snapshot, hard_state, membership: None, entries }).unwrap()
 }
 
 /// Confirms writes until nothing more follows; returns what was persisted and what committed.
@@ -22,7 +23,6 @@ fn settle(quorum: &mut Quorum) -> (Vec<Persist>, Vec<Committed>) {
 #[test]
 fn a_lone_voter_leads_at_once_and_commits_only_what_is_durable() {
     let mut quorum = lone(HardState::default(), vec![]);
-    quorum.campaign();
     let (persisted, committed) = settle(&mut quorum);
     assert_eq!(quorum.role(), Role::Leader);
     assert_eq!(persisted[0].hard_state.map(|s| (s.term, s.vote)), Some((1, 1)));
@@ -48,7 +48,6 @@ fn a_restart_commits_the_old_entries_again_in_a_new_term() {
         Entry { index: 2, term: 1, kind: EntryKind::Normal, data: Bytes::from_static(b"kept") },
     ];
     let mut quorum = lone(HardState { term: 1, vote: 1, commit: 0 }, entries);
-    quorum.campaign();
     let (_, committed) = settle(&mut quorum);
     assert_eq!(committed.len(), 3);
     assert_eq!(committed[1], Committed::Data { index: 2, term: 1, data: Bytes::from_static(b"kept") });
@@ -58,13 +57,13 @@ fn a_restart_commits_the_old_entries_again_in_a_new_term() {
 #[test]
 fn compaction_keeps_the_tail() {
     let mut quorum = lone(HardState::default(), vec![]);
-    quorum.campaign();
     let _ = settle(&mut quorum);
     for _ in 0..5 {
         let _ = quorum.propose(&Bytes::from_static(b"x")).unwrap();
     }
     let _ = settle(&mut quorum);
-    quorum.compact(4);
+    let point = SnapshotPoint { index: 4, ..quorum.applied_point().unwrap() };
+    quorum.compact(point);
     assert_eq!(quorum.snapshot_point().index, 4);
     assert_eq!(quorum.entries_in_memory(), 2);
     let _ = quorum.propose(&Bytes::from_static(b"y")).unwrap();
@@ -80,6 +79,7 @@ fn contradictions_on_disk_are_refused() {
         seed: 0,
         snapshot: SnapshotPoint::default(),
         hard_state,
+        membership: None,
         entries,
     };
     assert!(Quorum::new(start(HardState { term: 1, vote: 1, commit: 0 }, gap)).is_err());
@@ -90,14 +90,69 @@ fn contradictions_on_disk_are_refused() {
 #[test]
 fn messages_that_must_not_come_from_the_network_are_dropped() {
     let mut quorum = lone(HardState::default(), vec![]);
-    quorum.campaign();
     let _ = settle(&mut quorum);
     let mut proposal = eraftpb::Message::new();
     proposal.set_msg_type(MessageType::MsgPropose);
     proposal.to = 1;
     proposal.from = 2;
-    quorum.step(&proposal.write_to_bytes().unwrap());
-    quorum.step(b"\xff\xff\xff\xff");
+    quorum.step(&proposal.write_to_bytes().unwrap()).unwrap();
+    quorum.step(b"\xff\xff\xff\xff").unwrap();
     let output = quorum.output();
     assert!(output.persist.is_none() && output.send.is_empty());
+}
+
+#[test]
+fn a_leader_that_would_lose_its_vote_must_hand_over_first() {
+    let mut quorum = lone(HardState::default(), vec![]);
+    let _ = settle(&mut quorum);
+    let refused = |voters: &[u64], quorum: &mut Quorum| {
+        let voters: Vec<_> = voters.iter().copied().map(RaftId).collect();
+        quorum.propose_membership(&voters, &[]).unwrap_err()
+    };
+    assert_eq!(refused(&[2], &mut quorum), MembershipRefused::WithoutLeader);
+    assert_eq!(refused(&[1], &mut quorum), MembershipRefused::Unchanged);
+    quorum.propose_membership(&[RaftId(1)], &[RaftId(2)]).unwrap();
+    assert_eq!(refused(&[1], &mut quorum), MembershipRefused::Pending);
+}
+
+#[test]
+fn a_membership_is_durable_before_anything_follows_from_it() {
+    let mut quorum = lone(HardState::default(), vec![]);
+    let _ = settle(&mut quorum);
+    quorum.propose_membership(&[RaftId(1)], &[RaftId(2)]).unwrap();
+    let (persisted, _) = settle(&mut quorum);
+    let memberships: Vec<_> = persisted.into_iter().filter_map(|persist| persist.membership).collect();
+    assert_eq!(memberships.len(), 2, "the joint one and the one after it");
+    assert!(memberships[0].1.is_joint());
+    let last = memberships.last().unwrap();
+    assert_eq!((&last.1, last.0), (quorum.membership(), 3));
+    assert_eq!(last.1.learners, [RaftId(2)]);
+}
+
+#[test]
+fn a_restart_counts_on_the_membership_that_is_durable_and_not_on_the_snapshot() {
+    let entries = vec![Entry { index: 1, term: 1, kind: EntryKind::Normal, data: Bytes::new() }];
+    let snapshot =
+        SnapshotPoint { membership: Membership::of_voters([RaftId(1)]), ..SnapshotPoint::default() };
+    let three = Membership::of_voters([1, 2, 3].map(RaftId));
+    let hard_state = HardState { term: 1, vote: 1, commit: 0 };
+    let start = Start { id: RaftId(1), seed: 3, snapshot, hard_state, membership: Some((1, three)), entries };
+    let mut quorum = Quorum::new(start).unwrap();
+    let (persisted, committed) = settle(&mut quorum);
+    assert!(persisted.is_empty() && committed.len() == 1);
+    assert_eq!(quorum.role(), Role::Follower { leader: None }, "it must not elect itself alone");
+}
+
+#[test]
+fn a_heartbeat_that_knows_more_than_the_disk_stops_the_member() {
+    let snapshot =
+        SnapshotPoint { membership: Membership::of_voters([1, 2].map(RaftId)), ..SnapshotPoint::default() };
+    let hard_state = HardState { term: 1, vote: 0, commit: 0 };
+    let start = Start { id: RaftId(1), seed: 3, snapshot, hard_state, membership: None, entries: vec![] };
+    let mut quorum = Quorum::new(start).unwrap();
+    let mut heartbeat = eraftpb::Message::new();
+    heartbeat.set_msg_type(MessageType::MsgHeartbeat);
+    (heartbeat.from, heartbeat.to, heartbeat.term, heartbeat.commit) = (2, 1, 1, 5);
+    let error = quorum.step(&heartbeat.write_to_bytes().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("has lost data"), "{error}");
 }
