@@ -266,6 +266,7 @@ impl Shell {
             }
             queue.retain(|effects| !effects.is_empty());
         }
+        self.core.borrow_mut().note_done(|| self.clock.now().mono);
     }
 
     fn deliver(&self, own: Owner, owner: Owner, mail: Mail, more: &mut Effects) {

@@ -168,6 +168,7 @@ struct Running {
     shared: Arc<broker::Shared>,
     view: Arc<Mutex<Arc<broker::View>>>,
     ready: Arc<AtomicBool>,
+    clock: Clock,
 }
 
 impl Running {
@@ -201,11 +202,18 @@ impl Running {
         thread::start("metadata", router.clone(), move || owner::run(metadata, &inbox, clock, &own))
             .map_err(failed)?;
         let ready = Arc::new(AtomicBool::new(false));
-        Ok(Self { router, end: end_box, cluster_id, shared, view: latest_view, ready })
+        Ok(Self { router, end: end_box, cluster_id, shared, view: latest_view, ready, clock })
     }
 
     fn http_state(&self) -> http::State {
-        http::State { shared: self.shared.clone(), ready: self.ready.clone(), view: self.view.clone() }
+        http::State {
+            shared: self.shared.clone(),
+            router: self.router.clone(),
+            ready: self.ready.clone(),
+            view: self.view.clone(),
+            clock: self.clock,
+            window: Arc::default(),
+        }
     }
 
     async fn until_serving(&mut self) -> Result<(), ServerError> {

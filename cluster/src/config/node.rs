@@ -29,6 +29,15 @@ pub(super) const OWN_KEYS: &[ConfigKey] = &[
         None,
         Effect::Used("Entries of the metadata log after which a snapshot is taken."),
     ),
+    row(
+        "ottla.metrics.group.offsets.max",
+        Kind::Int,
+        Some("10000"),
+        Valid::AtLeast(0),
+        Update::ReadOnly,
+        None,
+        Effect::Used("How many groups and committed offsets /metrics lists one by one; 0 for none."),
+    ),
 ];
 
 /// What a node does.
@@ -129,6 +138,8 @@ pub struct NodeConfig {
     pub cleaner_backoff: Span,
     /// Entries of the metadata log after which a snapshot is taken.
     pub snapshot_entries: usize,
+    /// The most groups and committed offsets that the metrics list one by one.
+    pub metrics_group_offsets_max: usize,
 }
 
 impl NodeConfig {
@@ -171,6 +182,7 @@ impl NodeConfig {
             retention_check: get.span("log.retention.check.interval.ms")?,
             cleaner_backoff: get.span("log.cleaner.backoff.ms")?,
             snapshot_entries: get.int("ottla.metadata.snapshot.entries")?,
+            metrics_group_offsets_max: get.int("ottla.metrics.group.offsets.max")?,
         })
     }
 
