@@ -4,6 +4,7 @@
 //! owner. Owners share nothing but partitions (each behind its own leaf lock) and immutable views; everything
 //! else travels as [`Mail`]. The shell carries effects out; the simulator is another shell.
 
+use crate::groups::Teller;
 use crate::job::{Job, JobDone};
 use crate::view::View;
 use base::Instant;
@@ -106,6 +107,8 @@ pub enum Mail {
         /// False when the partition can no longer promise it: it lost leadership or its disk.
         kept: bool,
     },
+    /// Somebody outside of the owners wants to know how the groups are.
+    CountGroups(Teller),
     /// A partition wants to be looked at in a while: for the owner of the metadata, who has the clock for it.
     Upkeep,
     /// New records can be read by a waiting fetch.

@@ -3,9 +3,11 @@
 use crate::effects::Effects;
 use crate::flusher::Flusher;
 use crate::job::JobDone;
+use crate::latency::Latencies;
+use crate::loggers::Loggers;
 use crate::replica::{Produced, Replica};
 use crate::upkeep::{Stirred, Upkeep};
-use base::{Now, ProducerId};
+use base::{Now, ProducerId, Span};
 use seglog::disk::Disk;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +20,9 @@ pub struct Shared {
     pub(crate) flusher: Flusher,
     pub(crate) upkeep: Upkeep,
     pub(crate) producer_ids: ProducerIds,
+    /// The levels of its log lines.
+    pub loggers: Loggers,
+    latencies: Mutex<Vec<Arc<Latencies>>>,
     /// What the node has done so far.
     pub counters: Counters,
 }
@@ -29,6 +34,8 @@ impl Shared {
             flusher,
             upkeep: Upkeep::default(),
             producer_ids: ProducerIds::default(),
+            loggers: Loggers::default(),
+            latencies: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -37,6 +44,19 @@ impl Shared {
     #[must_use]
     pub fn was_clean(&self) -> bool {
         self.flusher.dir().was_clean()
+    }
+
+    /// How long requests took, by reactor.
+    #[must_use]
+    pub fn latencies(&self) -> Vec<Arc<Latencies>> {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes what a new reactor notes its latencies in.
+    pub(crate) fn latencies_of_reactor(&self) -> Arc<Latencies> {
+        let latencies = Arc::<Latencies>::default();
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(latencies.clone());
+        latencies
     }
 
     /// Does what follows the end of a job that any owner may have started.
@@ -100,6 +120,12 @@ pub struct Counters {
     pub failed_produces: AtomicU64,
     /// Fetch requests in which a partition failed.
     pub failed_fetches: AtomicU64,
+    /// Partitions of the offsets topic whose groups were loaded.
+    pub shard_loads: AtomicU64,
+    /// Milliseconds that took in all.
+    pub shard_load_millis: AtomicU64,
+    /// Milliseconds that the slowest of them took.
+    pub shard_load_millis_max: AtomicU64,
     controller: AtomicBool,
 }
 
@@ -115,6 +141,9 @@ impl Default for Counters {
             bytes_out: AtomicU64::new(0),
             failed_produces: AtomicU64::new(0),
             failed_fetches: AtomicU64::new(0),
+            shard_loads: AtomicU64::new(0),
+            shard_load_millis: AtomicU64::new(0),
+            shard_load_millis_max: AtomicU64::new(0),
             controller: AtomicBool::new(false),
         }
     }
@@ -132,6 +161,13 @@ impl Counters {
     pub(crate) fn produced(&self, bytes: u64, records: u64) {
         self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
         self.messages_in.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Counts a partition of the offsets topic whose groups were loaded.
+    pub(crate) fn shard_loaded(&self, took: Span) {
+        self.shard_loads.fetch_add(1, Ordering::Relaxed);
+        self.shard_load_millis.fetch_add(took.as_millis(), Ordering::Relaxed);
+        self.shard_load_millis_max.fetch_max(took.as_millis(), Ordering::Relaxed);
     }
 
     /// Notes whether this node leads the metadata quorum.

@@ -34,6 +34,9 @@ struct Of {
     /// The defaults of all brokers.
     #[arg(long)]
     brokers: bool,
+    /// The log levels of a broker, by its id: keys are loggers.
+    #[arg(long, value_name = "ID")]
+    loggers: Option<i32>,
     /// A group.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
@@ -84,11 +87,12 @@ impl Config {
 
 impl Of {
     fn resource(&self) -> ConfigResource {
-        match (&self.topic, self.broker, &self.group) {
-            (Some(topic), _, _) => ConfigResource::Topic(topic.clone()),
-            (None, Some(id), _) => ConfigResource::Broker(id),
-            (None, None, Some(group)) => ConfigResource::Group(group.clone()),
-            (None, None, None) => ConfigResource::Brokers,
+        match (&self.topic, self.broker, self.loggers, &self.group) {
+            (Some(topic), ..) => ConfigResource::Topic(topic.clone()),
+            (None, Some(id), ..) => ConfigResource::Broker(id),
+            (None, None, Some(id), _) => ConfigResource::BrokerLogger(id),
+            (None, None, None, Some(group)) => ConfigResource::Group(group.clone()),
+            (None, None, None, None) => ConfigResource::Brokers,
         }
     }
 }

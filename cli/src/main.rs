@@ -16,6 +16,7 @@ mod topic;
 
 use clap::{Parser, Subcommand};
 use connect::{Done, Failure};
+use server::Levels;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
@@ -25,9 +26,9 @@ use std::sync::LazyLock;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What to log: a level (error, warn, info, debug) or a filter such as info,ottla_server=debug.
+    /// What to log: a level (error, warn, info, debug, trace), also by logger: info,ottla.network=debug.
     #[arg(long, global = true, env = "OTTLA_LOG", default_value = "info")]
-    log: String,
+    log: Levels,
     /// The form of log lines.
     #[arg(long, global = true, value_enum, default_value_t = serve::LogForm::Text)]
     log_format: serve::LogForm,
@@ -82,8 +83,8 @@ fn main() -> ExitCode {
 impl Cli {
     fn run(self) -> Done {
         match self.command {
-            Command::Dev(dev) => serve(self.log_format, &self.log, || dev.run()),
-            Command::Server(server) => serve(self.log_format, &self.log, || server.run()),
+            Command::Dev(dev) => serve(self.log_format, self.log, |logging| dev.run(logging)),
+            Command::Server(server) => serve(self.log_format, self.log, |logging| server.run(logging)),
             Command::Topic(topic) => topic.run(),
             Command::Produce(produce) => produce.run(),
             Command::Consume(consume) => consume.run(),
@@ -98,9 +99,8 @@ impl Cli {
 /// Runs a node; only nodes log.
 fn serve(
     form: serve::LogForm,
-    filter: &str,
-    run: impl FnOnce() -> Result<(), Box<dyn std::error::Error>>,
+    levels: Levels,
+    run: impl FnOnce(server::Logging) -> Result<(), Box<dyn std::error::Error>>,
 ) -> Done {
-    server::start_logging(form.into(), filter);
-    run().map_err(|error| Failure::failed(error.to_string()))
+    run(server::start_logging(form.into(), levels)).map_err(|error| Failure::failed(error.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use cluster::config::Overrides;
-use server::{Announced, LogFormat, Options, settings};
+use server::{Announced, LogFormat, Logging, Options, settings};
 use std::error::Error;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ pub(crate) struct Server {
 }
 
 impl Dev {
-    pub(crate) fn run(self) -> Done {
+    pub(crate) fn run(self, logging: Logging) -> Done {
         let mut given = Overrides::from([
             ("log.dirs".to_owned(), self.data_dir.clone()),
             ("listeners".to_owned(), format!("PLAINTEXT://{}", self.listen)),
@@ -80,17 +80,17 @@ impl Dev {
         given.extend(settings::from_environment(environment()));
         add_sets(&mut given, &self.set)?;
         let http = Some(host_port(&self.http, "--http")?);
-        run(given, http, self.shutdown_timeout, announce_dev)
+        run(given, http, logging, self.shutdown_timeout, announce_dev)
     }
 }
 
 impl Server {
-    pub(crate) fn run(self) -> Done {
+    pub(crate) fn run(self, logging: Logging) -> Done {
         let mut given = settings::read_file(&self.config)?;
         given.extend(settings::from_environment(environment()));
         add_sets(&mut given, &self.set)?;
         let http = self.http.as_deref().map(|http| host_port(http, "--http")).transpose()?;
-        run(given, http, self.shutdown_timeout, announce)
+        run(given, http, logging, self.shutdown_timeout, announce)
     }
 }
 
@@ -125,11 +125,13 @@ fn host_port(text: &str, flag: &str) -> Result<(String, u16), Box<dyn Error>> {
 fn run(
     given: Overrides,
     http: Option<(String, u16)>,
+    logging: Logging,
     shutdown_timeout: u64,
     announce: fn(&Announced),
 ) -> Done {
     let shutdown_timeout = Duration::from_secs(shutdown_timeout);
-    server::run(Options { settings: given, http, shutdown_timeout, announce: Box::new(announce) })?;
+    let announce = Box::new(announce);
+    server::run(Options { settings: given, http, logging, shutdown_timeout, announce })?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod entry;
+pub mod forming;
 mod io;
 mod node;
 mod storage;

@@ -20,10 +20,9 @@ const EXACT_BYTES_MIN: usize = 8 << 10;
 const FREE_BYTES_MAX: usize = 64 << 10;
 /// The unit of the budget.
 const UNIT_BYTES: usize = 1 << 10;
-/// What all larger frames may take together while they arrive. A client that stalls loses its place in half a minute.
-const ARRIVING_BYTES_MAX: usize = 512 << 20;
 
-/// The memory that frames of all connections may take while they arrive. Who finds it used up waits its turn.
+/// The memory that larger frames of all connections may take while they arrive. Who finds it used up waits its turn; a
+/// client that stalls loses its place in half a minute.
 #[derive(Clone, Debug)]
 pub(crate) struct Arriving {
     units: Arc<Semaphore>,
@@ -31,12 +30,13 @@ pub(crate) struct Arriving {
 }
 
 impl Arriving {
-    pub(crate) fn new() -> Self {
-        Self::of(ARRIVING_BYTES_MAX)
+    /// `None` for no limit.
+    pub(crate) fn new(bytes_max: Option<u64>) -> Self {
+        Self::of(bytes_max.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX))
     }
 
     fn of(bytes: usize) -> Self {
-        let total = bytes / UNIT_BYTES;
+        let total = (bytes / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         Self { units: Arc::new(Semaphore::new(total)), total }
     }
 

@@ -16,5 +16,6 @@ mod run;
 pub mod settings;
 mod thread;
 
-pub use logging::{LogFormat, start as start_logging};
+pub use broker::loggers::Levels;
+pub use logging::{LogFormat, Logging, start as start_logging};
 pub use run::{Announced, Options, ServerError, run};

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::router::{End, Router};
 use base::{Instant, Now};
+use broker::loggers::{GROUPS, METADATA, NETWORK};
 use broker::{Effects, Groups, Input, Level, LogLine, Metadata, Owner};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -93,7 +94,7 @@ fn carry_out<D: Driven>(driven: &mut D, effects: Effects, clock: Clock, router: 
         for job in effects.jobs {
             router.job(D::OWNER, job);
         }
-        log(&effects.log);
+        log(D::OWNER, &effects.log);
         if let Some(reason) = effects.fatal {
             router.fatal(reason);
         }
@@ -101,13 +102,23 @@ fn carry_out<D: Driven>(driven: &mut D, effects: Effects, clock: Clock, router: 
     wake_at
 }
 
-/// Writes lines to the log.
-pub(crate) fn log(lines: &[LogLine]) {
+/// Writes an owner's lines to the log, under its logger.
+pub(crate) fn log(owner: Owner, lines: &[LogLine]) {
+    /// A logger's name is fixed where a line is written.
+    macro_rules! write {
+        ($logger:expr, $level:expr, $text:expr) => {
+            match $level {
+                Level::Error => tracing::error!(target: $logger, "{}", $text),
+                Level::Warn => tracing::warn!(target: $logger, "{}", $text),
+                Level::Info => tracing::info!(target: $logger, "{}", $text),
+            }
+        };
+    }
     for LogLine { level, text } in lines {
-        match level {
-            Level::Error => tracing::error!("{text}"),
-            Level::Warn => tracing::warn!("{text}"),
-            Level::Info => tracing::info!("{text}"),
+        match owner {
+            Owner::Reactor(_) => write!(NETWORK, level, text),
+            Owner::Metadata => write!(METADATA, level, text),
+            Owner::Groups => write!(GROUPS, level, text),
         }
     }
 }

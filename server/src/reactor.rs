@@ -7,6 +7,7 @@ use crate::inbox::{Arriving, Inbox};
 use crate::patience::Patience;
 use crate::router::{Router, ToReactor};
 use base::Instant;
+use broker::loggers::NETWORK;
 use broker::{ConnId, Effects, Input, Mail, Owner, Reactor};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -129,10 +130,13 @@ fn accept(
     let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
     let stream = match prepared.and_then(|()| TcpStream::from_std(stream)) {
         Ok(stream) => stream,
-        Err(error) => return tracing::warn!(%peer, %error, "a connection was lost as it came"),
+        Err(error) => {
+            return tracing::warn!(target: NETWORK, %peer, %error, "a connection was lost as it came");
+        }
     };
     let handle = Rc::new(Handle::default());
     shell.connections.borrow_mut().insert(conn, handle.clone());
+    tracing::debug!(target: NETWORK, %peer, "a client has connected");
     let peer = peer.ip().to_string();
     shell.core.borrow_mut().handle(shell.clock.now(), Input::Connected { conn, peer }, effects);
     let shell = shell.clone();
@@ -141,7 +145,7 @@ fn accept(
         if let Err(error) = ended
             && !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
         {
-            tracing::debug!(%error, "a connection ended");
+            tracing::debug!(target: NETWORK, %error, "a connection ended");
         }
         drop(admitted);
         shell.connections.borrow_mut().remove(&conn);
@@ -208,7 +212,7 @@ fn read(shell: &Rc<Shell>, conn: ConnId, stream: &TcpStream, inbox: &mut Inbox) 
             Ok(None) => break,
             Err(error) => {
                 let peer = stream.peer_addr();
-                tracing::warn!(?peer, %error, "closing a connection that sends no Kafka frames");
+                tracing::warn!(target: NETWORK, ?peer, %error, "closing a connection that sends no Kafka frames");
                 alive = false;
                 break;
             }
@@ -255,13 +259,14 @@ impl Shell {
             for conn in effects.close {
                 self.with_connection(conn, |handle| *handle.closing.borrow_mut() = true);
             }
-            crate::owner::log(&effects.log);
+            crate::owner::log(own, &effects.log);
             self.note_wake(effects.wake_at);
             if let Some(reason) = effects.fatal {
                 self.router.fatal(reason);
             }
             queue.retain(|effects| !effects.is_empty());
         }
+        self.core.borrow_mut().note_done(|| self.clock.now().mono);
     }
 
     fn deliver(&self, own: Owner, owner: Owner, mail: Mail, more: &mut Effects) {

@@ -1,6 +1,7 @@
 //! Who drives which owner: mailboxes, the job pool, and the end of the process.
 
 use crate::admission::Admitted;
+use broker::loggers::NODE;
 use broker::{Input, Job, JobDone, Mail, Owner, Shared};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,7 +53,7 @@ impl Router {
             Owner::Groups => self.groups.send(input).is_err(),
         };
         if gone {
-            tracing::debug!(?owner, "mail for an owner that has ended");
+            tracing::debug!(target: NODE, ?owner, "mail for an owner that has ended");
         }
     }
 

@@ -3,10 +3,12 @@
 use crate::admission::Admission;
 use crate::clock::{Clock, entropy};
 use crate::inbox::Arriving;
+use crate::logging::Logging;
 use crate::reactor::Limits;
 use crate::router::{End, Router, ToReactor};
 use crate::{http, listen, owner, reactor, router, settings, thread};
 use base::Span;
+use broker::loggers::{NETWORK, NODE};
 use broker::{Boot, Booted};
 use cluster::config::{NodeConfig, Overrides};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,6 +26,8 @@ pub struct Options {
     pub settings: Overrides,
     /// Where the HTTP side door listens; `None` for nowhere.
     pub http: Option<(String, u16)>,
+    /// Where it logs, and how much at first.
+    pub logging: Logging,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
     /// Called once the node serves.
@@ -86,13 +90,14 @@ pub fn run(options: Options) -> Result<(), ServerError> {
         seed: entropy().map_err(failed)?,
     };
     let booted = broker::boot(boot, clock.now()).map_err(failed)?;
+    booted.shared.loggers.start(options.logging.levels, Box::new(options.logging.filter));
     let mut node = Running::start(booted, clock, &config)?;
     let http_address = http.as_ref().map(|(_, address)| *address);
     if let Some((listener, _)) = http {
         let state = node.http_state();
         thread::start("http", node.router.clone(), move || {
             if let Err(error) = http::run(listener, state) {
-                tracing::error!(%error, "the HTTP listener has ended");
+                tracing::error!(target: NODE, %error, "the HTTP listener has ended");
             }
         })
         .map_err(failed)?;
@@ -151,7 +156,7 @@ fn raise_open_file_limit() {
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
-        tracing::warn!(%error, "the open-file limit could not be raised");
+        tracing::warn!(target: NODE, %error, "the open-file limit could not be raised");
     }
 }
 
@@ -163,6 +168,7 @@ struct Running {
     shared: Arc<broker::Shared>,
     view: Arc<Mutex<Arc<broker::View>>>,
     ready: Arc<AtomicBool>,
+    clock: Clock,
 }
 
 impl Running {
@@ -174,7 +180,7 @@ impl Running {
         let (router, mailboxes) = router::new(senders, end);
         router::start_jobs(mailboxes.jobs, &shared, &router).map_err(failed)?;
         let idle_max = config.connections_idle_max.map(Span::as_nanos).map(Duration::from_nanos);
-        let arriving = Arriving::new();
+        let arriving = Arriving::new(config.queued_bytes_max);
         let limits = Limits { frame_bytes_max: config.request_bytes_max as usize, arriving, idle_max };
         for (core, mailbox) in reactors.into_iter().zip(boxes) {
             let (own, limits) = (router.clone(), limits.clone());
@@ -196,11 +202,18 @@ impl Running {
         thread::start("metadata", router.clone(), move || owner::run(metadata, &inbox, clock, &own))
             .map_err(failed)?;
         let ready = Arc::new(AtomicBool::new(false));
-        Ok(Self { router, end: end_box, cluster_id, shared, view: latest_view, ready })
+        Ok(Self { router, end: end_box, cluster_id, shared, view: latest_view, ready, clock })
     }
 
     fn http_state(&self) -> http::State {
-        http::State { shared: self.shared.clone(), ready: self.ready.clone(), view: self.view.clone() }
+        http::State {
+            shared: self.shared.clone(),
+            router: self.router.clone(),
+            ready: self.ready.clone(),
+            view: self.view.clone(),
+            clock: self.clock,
+            window: Arc::default(),
+        }
     }
 
     async fn until_serving(&mut self) -> Result<(), ServerError> {
@@ -237,12 +250,12 @@ impl Running {
         }
         drop(listener);
         self.ready.store(false, Ordering::Release);
-        tracing::info!("draining: no new connections, requests under way are answered");
+        tracing::info!(target: NODE, "draining: no new connections, requests under way are answered");
         tokio::select! {
             () = self.drain() => {}
-            () = tokio::time::sleep(drain) => tracing::warn!("the shutdown timeout is over: ending with requests under way"),
-            _ = terminate.recv() => tracing::warn!("a second signal: ending at once"),
-            _ = interrupt.recv() => tracing::warn!("a second signal: ending at once"),
+            () = tokio::time::sleep(drain) => tracing::warn!(target: NODE, "the shutdown timeout is over: ending with requests under way"),
+            _ = terminate.recv() => tracing::warn!(target: NODE, "a second signal: ending at once"),
+            _ = interrupt.recv() => tracing::warn!(target: NODE, "a second signal: ending at once"),
         }
         Ok(())
     }
@@ -273,7 +286,7 @@ impl Acceptor {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: give others time to close theirs.
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(target: NETWORK, %error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 return;
             }
@@ -281,7 +294,7 @@ impl Acceptor {
         let admitted = match self.admission.admit(peer.ip()) {
             Ok(admitted) => admitted,
             // Dropping the stream closes it.
-            Err(reason) => return tracing::warn!(%peer, "a connection is refused: {reason}"),
+            Err(reason) => return tracing::warn!(target: NETWORK, %peer, "a connection is refused: {reason}"),
         };
         self.next = (self.next + 1) % self.router.reactors.len();
         if let (Ok(stream), Some(reactor)) = (stream.into_std(), self.router.reactors.get(self.next)) {

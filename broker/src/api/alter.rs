@@ -1,7 +1,7 @@
 //! What AlterConfigs and IncrementalAlterConfigs share: from resources to one command, and back to an outcome for
 //! each resource. What cannot be asked at all is answered here, in the order of the request.
 
-use super::{ViewContext, outcome};
+use super::{ViewContext, broker_loggers, outcome};
 use cluster::Resource;
 use cluster::config::ResourceKind;
 use cluster::controller::{Command, ConfigChange, Outcome, Refusal, Reply, Subject, check_topic_name};
@@ -27,24 +27,36 @@ pub(super) fn refuse<T>(message: String) -> Outcome<T> {
     Err(Refusal { code: ErrorCode::InvalidRequest, message })
 }
 
+/// How a resource is changed.
+enum Plan<'a> {
+    /// By the controller.
+    Controlled(Subject),
+    /// Here, at once.
+    Loggers(&'a [ConfigChange]),
+}
+
 /// What to ask the controller.
 pub(super) fn command(wanted: &[Wanted<'_>], replace: bool, validate_only: bool) -> Command {
-    let subjects = (0..wanted.len()).filter_map(|at| subject(wanted, at, replace).ok()).collect();
-    Command::AlterConfigs { subjects, validate_only }
+    let controlled = |at| match plan(wanted, at, replace) {
+        Ok(Plan::Controlled(subject)) => Some(subject),
+        Ok(Plan::Loggers(_)) | Err(_) => None,
+    };
+    Command::AlterConfigs { subjects: (0..wanted.len()).filter_map(controlled).collect(), validate_only }
 }
 
 /// What became of each resource.
 pub(super) fn altered(
     wanted: &[Wanted<'_>],
-    replace: bool,
+    (replace, validate_only): (bool, bool),
     cx: &ViewContext<'_>,
     reply: Reply,
 ) -> Vec<Altered> {
     let Reply::Changed(outcomes) = reply else { return Vec::new() };
     let mut outcomes = outcomes.into_iter();
     let one = |(at, wanted_one): (usize, &Wanted<'_>)| {
-        let changed = match subject(wanted, at, replace) {
-            Ok(_) => outcomes.next().unwrap_or(Ok(())),
+        let changed = match plan(wanted, at, replace) {
+            Ok(Plan::Controlled(_)) => outcomes.next().unwrap_or(Ok(())),
+            Ok(Plan::Loggers(changes)) => broker_loggers::alter(cx, wanted_one.name, changes, validate_only),
             Err(refusal) => Err(refusal),
         };
         let changed = changed.map_err(|refusal| explained(cx, wanted_one, refusal));
@@ -64,7 +76,7 @@ fn explained(cx: &ViewContext<'_>, wanted: &Wanted<'_>, refusal: Refusal) -> Ref
     Refusal { code: ErrorCode::InvalidRequest, message }
 }
 
-fn subject(wanted: &[Wanted<'_>], at: usize, replace: bool) -> Outcome<Subject> {
+fn plan<'a>(wanted: &'a [Wanted<'_>], at: usize, replace: bool) -> Outcome<Plan<'a>> {
     let Wanted { kind, name, changes } = &wanted[at];
     let same = |other: &&Wanted<'_>| other.kind == *kind && other.name == *name;
     if wanted.iter().filter(same).count() > 1 {
@@ -78,16 +90,17 @@ fn subject(wanted: &[Wanted<'_>], at: usize, replace: bool) -> Outcome<Subject> 
             return refuse("Default topic resources are not allowed.".into());
         }
         ResourceKind::Topic => check_topic_name(name)?,
+        ResourceKind::BrokerLogger if replace => {
+            return refuse("Levels of loggers can be changed by IncrementalAlterConfigs only.".into());
+        }
         ResourceKind::BrokerLogger => {
-            let message = "The levels of loggers cannot be changed in this version.".into();
-            let code = if replace { ErrorCode::InvalidRequest } else { ErrorCode::InvalidConfig };
-            return Err(Refusal { code, message });
+            return changes.as_deref().map(Plan::Loggers).map_err(Clone::clone);
         }
         ResourceKind::Broker | ResourceKind::ClientMetrics | ResourceKind::Group => {}
     }
-    Ok(Subject {
+    Ok(Plan::Controlled(Subject {
         resource: Resource { kind: known, name: name.as_str().into() },
         changes: changes.clone()?,
         replace,
-    })
+    }))
 }

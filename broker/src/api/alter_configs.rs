@@ -20,7 +20,10 @@ impl OnController for AlterConfigs {
     }
 
     fn answer(cx: &ViewContext<'_>, request: AlterConfigsRequest, reply: Reply) -> AlterConfigsResponse {
-        let responses = altered(&wanted(&request), true, cx, reply).into_iter().map(response).collect();
+        let responses = altered(&wanted(&request), (true, request.validate_only), cx, reply)
+            .into_iter()
+            .map(response)
+            .collect();
         AlterConfigsResponse { responses, ..AlterConfigsResponse::default() }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Version notes: a client asks with its newest version before it knows ours. A version we do not know is
 //! answered in version 0 with UNSUPPORTED_VERSION and the row of ApiVersions alone (KIP-511). Version 5 names
-//! the node that the client believes to have reached (KIP-1242).
+//! the node that the client believes to have reached (KIP-1242). Before version 4, clients refuse features whose lowest
+//! level is 0 and are not told them (KAFKA-17011).
 
 use super::{Acl, Answer, Api, OnView, TABLE, ViewContext};
 use cluster::controller::FEATURES;
@@ -22,6 +23,12 @@ impl Api for ApiVersions {
         if version < 3 {
             request.client_software_name = "unknown".into();
             request.client_software_version = "unknown".into();
+        }
+    }
+
+    fn downgrade(version: i16, response: &mut ApiVersionsResponse) {
+        if version < 4 {
+            response.supported_features.retain(|feature| feature.min_version > 0);
         }
     }
 }

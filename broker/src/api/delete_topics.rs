@@ -1,6 +1,7 @@
 //! DeleteTopics (20).
 //!
-//! Version notes: up to version 5 a list of names; from version 6 on names or ids.
+//! Version notes: up to version 5 a list of names; from version 6 on names or ids. Before version 3 clients do not know
+//! that deletion can be switched off.
 
 use super::{Acl, Answer, Api, OnController, ResponseOf, ViewContext, outcome};
 use base::TopicId;
@@ -20,6 +21,14 @@ impl Api for DeleteTopics {
         if version < 6 {
             let state = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
             request.topics = core::mem::take(&mut request.topic_names).into_iter().map(state).collect();
+        }
+    }
+
+    fn downgrade(version: i16, response: &mut DeleteTopicsResponse) {
+        const DISABLED: i16 = ErrorCode::TopicDeletionDisabled as i16;
+        let refused = response.responses.iter_mut().filter(|topic| topic.error_code == DISABLED);
+        if version < 3 {
+            refused.for_each(|topic| topic.error_code = ErrorCode::InvalidRequest as i16);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! DescribeConfigs (32): the settings of topics, brokers and groups with where each comes from.
 
-use super::{Acl, Answer, Api, OnView, ViewContext};
+use super::{Acl, Answer, Api, OnView, ViewContext, broker_loggers};
 use cluster::config::{self, Described, Layers, Overrides, ResourceKind, Source, Synonym, Update};
 use cluster::controller::{Outcome, Refusal, check_topic_name};
 use wire::ErrorCode;
@@ -28,13 +28,14 @@ fn answer_one(
     request: &DescribeConfigsRequest,
     resource: &DescribeConfigsResource,
 ) -> DescribeConfigsResult {
-    let described = describe(cx, resource);
+    let described = describe(cx, request, resource);
     let (error_code, error_message) = super::outcome(&described);
-    let wanted = |item: &Described| match &resource.configuration_keys {
-        Some(keys) => keys.iter().any(|key| key.as_str() == item.key.name),
-        None => true,
+    let wanted = |config: &DescribeConfigsResourceResult| match &resource.configuration_keys {
+        // No keys are all keys.
+        Some(keys) if !keys.is_empty() => keys.contains(&config.name),
+        Some(_) | None => true,
     };
-    let configs = described.unwrap_or_default().into_iter().filter(wanted).map(|item| result(request, item));
+    let configs = described.unwrap_or_default().into_iter().filter(wanted);
     DescribeConfigsResult {
         error_code,
         error_message,
@@ -45,17 +46,22 @@ fn answer_one(
     }
 }
 
-fn describe(cx: &ViewContext<'_>, resource: &DescribeConfigsResource) -> Outcome<Vec<Described>> {
+fn describe(
+    cx: &ViewContext<'_>,
+    request: &DescribeConfigsRequest,
+    resource: &DescribeConfigsResource,
+) -> Outcome<Vec<DescribeConfigsResourceResult>> {
     let name = resource.resource_name.as_str();
     let refuse = |code, message: String| Err(Refusal { code, message });
-    match ResourceKind::from_wire(resource.resource_type) {
+    let kept = match ResourceKind::from_wire(resource.resource_type) {
         Some(ResourceKind::Topic) => describe_topic(cx, name),
         Some(ResourceKind::Broker) => describe_broker(cx, name),
         Some(ResourceKind::Group) if name.is_empty() => {
             refuse(ErrorCode::InvalidRequest, "The name of the group is empty.".into())
         }
         Some(ResourceKind::Group) => Ok(describe_group(cx, name)),
-        Some(ResourceKind::BrokerLogger | ResourceKind::ClientMetrics) => refuse(
+        Some(ResourceKind::BrokerLogger) => return broker_loggers::describe(cx, name),
+        Some(ResourceKind::ClientMetrics) => refuse(
             ErrorCode::InvalidRequest,
             "Configs of this resource type are not served by this version.".into(),
         ),
@@ -63,7 +69,8 @@ fn describe(cx: &ViewContext<'_>, resource: &DescribeConfigsResource) -> Outcome
             ErrorCode::InvalidRequest,
             format!("Unsupported resource type: {}", resource.resource_type),
         ),
-    }
+    };
+    Ok(kept?.into_iter().map(|item| result(request, item)).collect())
 }
 
 fn describe_topic(cx: &ViewContext<'_>, name: &str) -> Outcome<Vec<Described>> {

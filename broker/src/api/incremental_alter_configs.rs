@@ -25,7 +25,8 @@ impl OnController for IncrementalAlterConfigs {
         request: IncrementalAlterConfigsRequest,
         reply: Reply,
     ) -> IncrementalAlterConfigsResponse {
-        let responses = altered(&wanted(&request), false, cx, reply).into_iter().map(response).collect();
+        let altered = altered(&wanted(&request), (false, request.validate_only), cx, reply);
+        let responses = altered.into_iter().map(response).collect();
         IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
     }
 }

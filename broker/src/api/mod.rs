@@ -8,6 +8,7 @@
 mod alter;
 mod alter_configs;
 mod api_versions;
+mod broker_loggers;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -45,6 +46,7 @@ mod update_features;
 use crate::effects::Asked;
 use crate::frame;
 use crate::groups::{Groups, Questions};
+use crate::loggers::Loggers;
 use crate::replica::Replica;
 use crate::shared::{ProducerIds, Shared};
 use crate::view::View;
@@ -155,6 +157,7 @@ pub(crate) struct ViewContext<'a> {
     pub(crate) view: &'a View,
     pub(crate) producer_ids: &'a ProducerIds,
     pub(crate) disk: &'a dyn Disk,
+    pub(crate) loggers: &'a Loggers,
     pub(crate) now: Now,
     /// True when the controller has been asked on behalf of this request: it is not asked again.
     pub(crate) asked_controller: bool,
@@ -162,7 +165,8 @@ pub(crate) struct ViewContext<'a> {
 
 impl<'a> ViewContext<'a> {
     pub(crate) fn new(view: &'a View, shared: &'a Shared, now: Now, asked_controller: bool) -> Self {
-        Self { view, producer_ids: &shared.producer_ids, disk: &*shared.disk, now, asked_controller }
+        let Shared { producer_ids, disk, loggers, .. } = shared;
+        Self { view, producer_ids, disk: &**disk, loggers, now, asked_controller }
     }
 }
 

@@ -1,31 +1,24 @@
-//! UpdateFeatures (57): finalize a level of a feature. Only `metadata.version` is served.
+//! UpdateFeatures (57): finalize a level of a feature. No feature has a level that could be lowered to, so that the
+//! kind of update (in version 0: "allow downgrade") makes no difference.
 //!
-//! Version notes: version 0 says "allow downgrade", later ones name the kind of upgrade; version 2 has no
-//! per-feature results.
+//! Version notes: version 2 has no per-feature results.
 
 use super::{Acl, Answer, Api, OnController, ResponseOf, ViewContext, outcome};
 use cluster::controller::{Command, FeatureUpdate, Reply};
+use core::ops::RangeInclusive;
+use wire::ErrorCode;
 use wire::update_features::{
     FeatureUpdateKey, UpdatableFeatureResult, UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 
 pub(super) struct UpdateFeatures;
 
-/// Kinds of updates: a lower level that loses nothing, and one that may.
-const SAFE_DOWNGRADE: i8 = 2;
-const UNSAFE_DOWNGRADE: i8 = 3;
+/// An upgrade, a downgrade that loses nothing, and one that may.
+const KINDS: RangeInclusive<i8> = 1..=3;
 
 impl Api for UpdateFeatures {
     type Request = UpdateFeaturesRequest;
     const ACL: Acl = Acl::AlterCluster;
-
-    fn upgrade(version: i16, request: &mut UpdateFeaturesRequest) {
-        for update in
-            request.feature_updates.iter_mut().filter(|update| version == 0 && update.allow_downgrade)
-        {
-            update.upgrade_type = SAFE_DOWNGRADE;
-        }
-    }
 
     fn downgrade(version: i16, response: &mut UpdateFeaturesResponse) {
         if version >= 2 {
@@ -36,10 +29,17 @@ impl Api for UpdateFeatures {
 
 impl OnController for UpdateFeatures {
     fn ask(request: UpdateFeaturesRequest) -> Answer<ResponseOf<Self>> {
+        let kinds = request.feature_updates.iter().map(|update| update.upgrade_type);
+        if let Some(unknown) = kinds.into_iter().find(|kind| !KINDS.contains(kind)) {
+            return Answer::Reply(UpdateFeaturesResponse {
+                error_code: ErrorCode::InvalidUpdateVersion as i16,
+                error_message: Some(format!("There is no kind of update {unknown}.").into()),
+                ..UpdateFeaturesResponse::default()
+            });
+        }
         let update = |update: &FeatureUpdateKey| FeatureUpdate {
             name: update.feature.as_str().to_owned(),
             level: update.max_version_level,
-            may_fall: matches!(update.upgrade_type, SAFE_DOWNGRADE | UNSAFE_DOWNGRADE),
         };
         Answer::Ask(Command::UpdateFeatures {
             updates: request.feature_updates.iter().map(update).collect(),

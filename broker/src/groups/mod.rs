@@ -5,11 +5,13 @@
 //! gathers their answers, and sees to deadlines and the expiry of offsets. One thread drives it; what waits for
 //! the disk is a job, so that a shard that is loaded keeps no other waiting.
 
+mod census;
 mod load;
 mod shard;
 mod waiting;
 mod write;
 
+pub use census::{CountedGroup, CountedOffset, GroupCensus, Teller};
 pub(crate) use load::{Load, Loaded};
 pub(crate) use waiting::Questions;
 
@@ -101,6 +103,7 @@ impl Groups {
             Mail::Asked(asked) => self.asked(now, asked, fx),
             Mail::View(view) => self.new_view(now, view, fx),
             Mail::Safe { ticket, part, kept } => self.safe(now, ticket, part, kept, fx),
+            Mail::CountGroups(teller) => teller.tell(self.census()),
             Mail::Control { .. }
             | Mail::Controlled { .. }
             | Mail::Reply { .. }
@@ -186,6 +189,13 @@ impl Groups {
                 answers.extend(self.with(now, index, fx, more).unwrap_or_default());
             }
         }
+    }
+
+    /// How the groups are, as far as `ottla.metrics.group.offsets.max` has room.
+    fn census(&self) -> GroupCensus {
+        let mut census = GroupCensus::with_room(self.view.node.config.metrics_group_offsets_max);
+        self.shards.values().for_each(|shard| shard.count(&mut census));
+        census
     }
 
     // --- the view ---

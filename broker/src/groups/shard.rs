@@ -5,6 +5,7 @@
 //! nothing new wait for what was written before them. Requests are taken only by a shard that serves (D5).
 
 use super::Io;
+use super::census::GroupCensus;
 use super::load::{Load, Loaded};
 use super::write::{Written, append, code_of};
 use crate::effects::{Level, Owner};
@@ -37,9 +38,9 @@ pub(super) struct Shard {
 #[derive(Debug)]
 enum Phase {
     /// The log is being read by the job of this number.
-    Loading { number: u64 },
+    Loading { number: u64, since: Instant },
     /// The log has been read; its end is not safe yet.
-    Settling { ticket: u64, hard: Hard },
+    Settling { ticket: u64, hard: Hard, since: Instant },
     /// Requests are taken.
     Active(Box<Active>),
     /// The log could not be read, or not be written.
@@ -85,10 +86,10 @@ impl Shard {
     fn load(&mut self, config: GroupConfig, io: &mut Io<'_>) {
         let (start, end) = self.replica.extent();
         if start == end || planted!(D5) {
-            return self.activate(Hard::default(), config, io);
+            return self.activate(Hard::default(), config, io.now.mono, io);
         }
         let number = io.ticket();
-        self.phase = Phase::Loading { number };
+        self.phase = Phase::Loading { number, since: io.now.mono };
         let load = Load { replica: self.replica.clone(), shard: self.index, number };
         io.fx.jobs.push(Job::LoadShard(load));
     }
@@ -101,10 +102,13 @@ impl Shard {
         config: GroupConfig,
         io: &mut Io<'_>,
     ) {
-        if !matches!(self.phase, Phase::Loading { number: awaited } if awaited == number) {
-            hit!(late_load_dropped);
-            return;
-        }
+        let since = match self.phase {
+            Phase::Loading { number: awaited, since } if awaited == number => since,
+            Phase::Loading { .. } | Phase::Settling { .. } | Phase::Active(_) | Phase::Failed { .. } => {
+                hit!(late_load_dropped);
+                return;
+            }
+        };
         let Loaded { hard, end } = match outcome {
             Ok(loaded) => loaded,
             Err(error) => return self.fail(&error.to_string(), io),
@@ -112,8 +116,8 @@ impl Shard {
         let ticket = io.ticket();
         let part = self.index.0.unsigned_abs();
         match self.replica.is_safe_or_wait(end, Waiter { owner: Owner::Groups, ticket, part }) {
-            Ok(true) => self.activate(hard, config, io),
-            Ok(false) => self.phase = Phase::Settling { ticket, hard },
+            Ok(true) => self.activate(hard, config, since, io),
+            Ok(false) => self.phase = Phase::Settling { ticket, hard, since },
             Err(code) => self.fail(&code.to_string(), io),
         }
     }
@@ -123,12 +127,25 @@ impl Shard {
         self.phase = Phase::Failed { again_at: io.now.mono + AGAIN_AFTER };
     }
 
-    fn activate(&mut self, hard: Hard, config: GroupConfig, io: &mut Io<'_>) {
+    fn activate(&mut self, hard: Hard, config: GroupConfig, since: Instant, io: &mut Io<'_>) {
+        io.shared.counters.shard_loaded(io.now.mono.since(since));
         let soft = Soft::new(config);
         let active = Active { hard, soft, wake_at: None, unsafe_at: None, parked: VecDeque::new() };
         self.phase = Phase::Active(Box::new(active));
         // Arms the sessions of all members. Nobody waits yet, so there is nobody to answer.
         let _nobody = self.decide(Command::Tick, io);
+    }
+
+    /// Counts its groups, if it serves them.
+    pub(super) fn count(&self, census: &mut GroupCensus) {
+        let Phase::Active(active) = &self.phase else { return };
+        for (id, group) in active.hard.groups() {
+            let (state, members) = active.soft.standing(id);
+            let offsets = group.offsets().iter().flat_map(|(topic, partitions)| {
+                partitions.iter().map(|(partition, committed)| (topic.as_str(), *partition, committed.offset))
+            });
+            census.count((id.as_str(), state.name(), members), offsets);
+        }
     }
 
     /// Puts other settings in force.
@@ -228,10 +245,10 @@ impl Shard {
         io: &mut Io<'_>,
     ) -> Vec<Answer> {
         match &mut self.phase {
-            Phase::Settling { ticket: awaited, hard } if *awaited == ticket => {
-                let hard = core::mem::take(hard);
+            Phase::Settling { ticket: awaited, hard, since } if *awaited == ticket => {
+                let (hard, since) = (core::mem::take(hard), *since);
                 if kept {
-                    self.activate(hard, config, io);
+                    self.activate(hard, config, since, io);
                 } else {
                     self.fail("the partition was lost", io);
                 }

@@ -213,6 +213,7 @@ impl Metadata {
             | Mail::Refused { .. }
             | Mail::View(_)
             | Mail::Safe { .. }
+            | Mail::CountGroups(_)
             | Mail::Readable { .. } => {
                 fx.fatal = Some("the metadata owner was sent another owner's mail".into())
             }

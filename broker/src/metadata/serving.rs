@@ -58,11 +58,10 @@ impl Metadata {
     /// A fresh cluster finalizes what this program serves.
     pub(super) fn finalize_features(&mut self, now: Now, fx: &mut Effects) {
         let known = |name: &str| self.committed.features().any(|(finalized, _)| finalized == name);
-        let missing = controller::FEATURES.iter().filter(|(name, _, _)| !known(name));
+        let missing = controller::FEATURES.iter().filter(|(name, _, high)| *high > 0 && !known(name));
         let update = |(name, _, high): &(&str, i16, i16)| controller::FeatureUpdate {
             name: (*name).to_owned(),
             level: *high,
-            may_fall: false,
         };
         let updates: Vec<_> = missing.map(update).collect();
         if !updates.is_empty() {

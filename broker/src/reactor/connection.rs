@@ -1,6 +1,7 @@
 //! A connection's replies leave in the order of its requests, however they become ready.
 
 use crate::effects::{Asked, Reply};
+use base::Instant;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -14,7 +15,22 @@ pub(crate) struct Connection {
     pub(crate) peer: Arc<str>,
     /// The slot of the oldest request without a reply.
     first: u64,
-    waiting: VecDeque<Slot>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A request without a reply, or one whose reply waits for those before it.
+#[derive(Debug)]
+struct Waiting {
+    came: Came,
+    slot: Slot,
+}
+
+/// What came, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Came {
+    /// The API, which may not exist.
+    pub(crate) api_key: i16,
+    pub(crate) at: Instant,
 }
 
 #[derive(Debug)]
@@ -31,8 +47,8 @@ impl Connection {
     }
 
     /// Takes the next place in the order.
-    pub(crate) fn open_slot(&mut self) -> u64 {
-        self.waiting.push_back(Slot::Empty);
+    pub(crate) fn open_slot(&mut self, api_key: i16, at: Instant) -> u64 {
+        self.waiting.push_back(Waiting { came: Came { api_key, at }, slot: Slot::Empty });
         self.first + self.waiting.len() as u64 - 1
     }
 
@@ -43,7 +59,7 @@ impl Connection {
 
     fn slot(&mut self, slot: u64) -> Option<&mut Slot> {
         let at = usize::try_from(slot.checked_sub(self.first)?).ok()?;
-        self.waiting.get_mut(at)
+        self.waiting.get_mut(at).map(|waiting| &mut waiting.slot)
     }
 
     /// Keeps a request until the controller has answered.
@@ -66,15 +82,14 @@ impl Connection {
     }
 
     /// Puts a reply in its place and returns all that can leave now.
-    pub(crate) fn complete(&mut self, slot: u64, reply: Reply) -> Vec<Reply> {
+    pub(crate) fn complete(&mut self, slot: u64, reply: Reply) -> Vec<(Came, Reply)> {
         if let Some(place) = self.slot(slot) {
             *place = Slot::Ready(reply);
         }
         let mut ready = Vec::new();
-        while let Some(Slot::Ready(_)) = self.waiting.front() {
-            if let Some(Slot::Ready(reply)) = self.waiting.pop_front() {
-                ready.push(reply);
-            }
+        while let Some(Waiting { came, slot: Slot::Ready(reply) }) = self.waiting.front_mut() {
+            ready.push((*came, core::mem::take(reply)));
+            self.waiting.pop_front();
             self.first += 1;
         }
         ready
@@ -90,10 +105,12 @@ mod tests {
     fn replies_leave_in_the_order_of_requests() {
         let reply = |text: &'static str| Reply::bytes(Bytes::from_static(text.as_bytes()));
         let mut connection = Connection::new(String::new());
-        let slots: Vec<u64> = (0..3).map(|_| connection.open_slot()).collect();
+        let came = |at| Came { api_key: 3, at: Instant::from_nanos(at) };
+        let slots: Vec<u64> = (0..3).map(|at| connection.open_slot(3, Instant::from_nanos(at))).collect();
         assert!(connection.complete(slots[2], reply("c")).is_empty());
         assert!(connection.complete(slots[1], reply("b")).is_empty());
-        assert_eq!(connection.complete(slots[0], reply("a")).len(), 3);
+        let left: Vec<_> = connection.complete(slots[0], reply("a")).iter().map(|(came, _)| *came).collect();
+        assert_eq!(left, [came(0), came(1), came(2)]);
         assert_eq!(connection.in_flight(), 0);
         assert!(connection.complete(slots[0], reply("late")).is_empty(), "a late reply is dropped");
     }

@@ -11,10 +11,11 @@ pub use connection::IN_FLIGHT_MAX;
 use crate::api::{self, Answer, Malformed, Row, Run, ViewContext};
 use crate::effects::{Asked, ConnId, Effects, Input, Level, Mail, Owner, Reply, Token};
 use crate::job::JobDone;
+use crate::latency::Latencies;
 use crate::replica::Opened;
 use crate::shared::Shared;
 use crate::view::View;
-use base::{Now, hit};
+use base::{Instant, Now, hit};
 use bytes::Bytes;
 use cluster::controller::Command;
 use connection::Connection;
@@ -39,11 +40,20 @@ pub struct Reactor {
     /// Requests that wait for the controller: ticket → where they are kept.
     asking: BTreeMap<u64, Token>,
     next_ticket: u64,
+    /// The time of the input that is being handled.
+    now: Instant,
+    /// Requests whose replies have left and that nobody has noted yet: their APIs and when they came.
+    done: Vec<(ApiKey, Instant)>,
+    latencies: Arc<Latencies>,
 }
+
+/// Requests that may wait for being noted; who drives no clock, as the simulator, notes none.
+const DONE_MAX: usize = 4_096;
 
 impl Reactor {
     pub(crate) fn new(id: u16, view: Arc<View>, shared: Arc<Shared>) -> Self {
         let sessions = session::Sessions::new(id, view.node.config.fetch_sessions_max);
+        let latencies = shared.latencies_of_reactor();
         Self {
             id,
             view,
@@ -55,6 +65,9 @@ impl Reactor {
             opened: Opened::default(),
             asking: BTreeMap::new(),
             next_ticket: 0,
+            now: Instant::from_nanos(0),
+            done: Vec::new(),
+            latencies,
         }
     }
 
@@ -72,6 +85,7 @@ impl Reactor {
 
     /// Takes an input and says what follows.
     pub fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        self.now = now.mono;
         match input {
             Input::Connected { conn, peer } => {
                 self.connections.insert(conn, Connection::new(peer));
@@ -103,7 +117,7 @@ impl Reactor {
             Ok(head) => head,
             Err(error) => return self.refuse(conn, &format!("a request header cannot be read: {error}"), fx),
         };
-        let token = Token { reactor: self.id, conn, slot: connection.open_slot() };
+        let token = Token { reactor: self.id, conn, slot: connection.open_slot(head.api_key, now.mono) };
         let asked = Asked { token, head, peer: connection.peer.clone(), body: reader.rest() };
         let Some(row) = api::row(asked.head.api_key) else {
             let text = format!("API key {} is not served", asked.head.api_key);
@@ -178,7 +192,7 @@ impl Reactor {
             Mail::Controlled { ticket, reply } => self.controlled(now, ticket, reply, fx),
             Mail::Safe { ticket, part, kept } => self.produce_safe(ticket, part, kept, fx),
             Mail::Readable { ticket, bytes } => self.fetch_readable(now, ticket, bytes, fx),
-            Mail::Asked(_) | Mail::Control { .. } | Mail::Upkeep => {
+            Mail::Asked(_) | Mail::Control { .. } | Mail::CountGroups(_) | Mail::Upkeep => {
                 fx.fatal = Some("a reactor was sent a request for another owner".into());
             }
         }
@@ -209,10 +223,27 @@ impl Reactor {
     /// Answers a request; what can leave in order leaves.
     pub(crate) fn complete(&mut self, token: Token, reply: Reply, fx: &mut Effects) {
         let Some(connection) = self.connections.get_mut(&token.conn) else { return };
-        for reply in connection.complete(token.slot, reply) {
+        for (asked, reply) in connection.complete(token.slot, reply) {
+            if self.done.len() < DONE_MAX
+                && let Some(row) = api::row(asked.api_key)
+            {
+                self.done.push((row.key, asked.at));
+            }
             if !reply.is_empty() {
                 fx.replies.push((token.conn, reply));
             }
+        }
+    }
+
+    /// Notes how long the requests took whose replies have left. Carrying out a request takes time as well, which only
+    /// a clock that is read afterwards shows; it is read only if there is something to note.
+    pub fn note_done(&mut self, now: impl FnOnce() -> Instant) {
+        if self.done.is_empty() {
+            return;
+        }
+        let now = now();
+        for (key, since) in self.done.drain(..) {
+            self.latencies.note(key, now.since(since));
         }
     }
 

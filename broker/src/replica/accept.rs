@@ -99,14 +99,11 @@ fn check_newest(newest: i64, config: &TopicConfig, now: Now) -> Result<(), Produ
         return Ok(());
     }
     hit!(timestamp_in_the_future);
-    Err(bad_timestamp(newest, now))
+    Err(ProduceError::new(ErrorCode::InvalidTimestamp, out_of_range(newest, now)))
 }
 
-fn bad_timestamp(timestamp: i64, now: Now) -> ProduceError {
-    ProduceError::new(
-        ErrorCode::InvalidTimestamp,
-        format!("Timestamp {timestamp} of a message is out of the accepted range around {}", now.wall.0),
-    )
+fn out_of_range(timestamp: i64, now: Now) -> String {
+    format!("Timestamp {timestamp} of a message is out of the accepted range around {}", now.wall.0)
 }
 
 fn unreadable(error: CodecError) -> ProduceError {
@@ -144,25 +141,25 @@ fn check_records(
     let oldest =
         config.timestamp_before_max.map(|before| now.wall.0.saturating_sub_unsigned(before.as_millis()));
     let mut refused = Vec::new();
+    let mut code = ErrorCode::InvalidRecord;
     for (index, record) in (0..).zip(records()) {
         let record = record?;
         if config.cleanup.compact && record.key.is_none() {
+            hit!(null_key_refused);
             refused.push((index, "Compacted topic cannot accept message without key.".to_owned()));
         }
         let timestamp = batch.header().base_timestamp + record.timestamp_delta;
         let stamped_here = config.timestamp_type == TimestampType::LogAppendTime;
         if oldest.is_some_and(|oldest| timestamp < oldest) && !stamped_here {
-            return Err(bad_timestamp(timestamp, now));
+            code = ErrorCode::InvalidTimestamp;
+            refused.push((index, out_of_range(timestamp, now)));
         }
     }
     if refused.is_empty() {
         return Ok(());
     }
-    hit!(null_key_refused);
-    Err(ProduceError {
-        records: refused,
-        ..ProduceError::new(ErrorCode::InvalidRecord, "One or more records have been rejected")
-    })
+    let error = ProduceError::new(code, "One or more records have been rejected");
+    Err(ProduceError { records: refused, ..error })
 }
 
 /// The same records under another codec.

@@ -16,7 +16,7 @@ pub(super) const BROKER_KEYS_A: &[ConfigKey] = &[
     row("auto.leader.rebalance.enable", Kind::Boolean, Some("true"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("background.threads", Kind::Int, Some("10"), Valid::Any, Update::Dynamic, None, Effect::None),
     row("broker.heartbeat.interval.ms", Kind::Int, Some("2000"), Valid::Any, Update::ReadOnly, None, Effect::None),
-    row("broker.id", Kind::Int, Some("1"), Valid::Any, Update::ReadOnly, None, Effect::None),
+    row("broker.id", Kind::Int, Some("-1"), Valid::Any, Update::ReadOnly, None, Effect::Used("The older name of node.id.")),
     row("broker.rack", Kind::String, None, Valid::Any, Update::ReadOnly, None, Effect::Used("Where this node stands; told to clients and used for placement.")),
     row("broker.session.timeout.ms", Kind::Int, Some("9000"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("client.quota.callback.class", Kind::Class, None, Valid::Any, Update::ReadOnly, None, Effect::None),

@@ -46,7 +46,7 @@ pub(super) const BROKER_KEYS_Z: &[ConfigKey] = &[
     row("process.roles", Kind::List, Some("broker,controller"), Valid::Any, Update::ReadOnly, None, Effect::Used("What this node does: broker, controller or both.")),
     row("producer.id.expiration.ms", Kind::Int, Some("86400000"), Valid::AtLeast(1), Update::Dynamic, None, Effect::Used("How long an idle producer's sequence numbers are remembered.")),
     row("producer.purgatory.purge.interval.requests", Kind::Int, Some("1000"), Valid::Any, Update::ReadOnly, None, Effect::None),
-    row("queued.max.request.bytes", Kind::Long, Some("-1"), Valid::Any, Update::ReadOnly, None, Effect::None),
+    row("queued.max.request.bytes", Kind::Long, Some("536870912"), Valid::Any, Update::ReadOnly, None, Effect::Used("The memory that requests above 64 KiB may take together while they arrive; others wait. Zero or less for no limit.")),
     row("queued.max.requests", Kind::Int, Some("500"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("quota.window.num", Kind::Int, Some("11"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("quota.window.size.seconds", Kind::Int, Some("1"), Valid::Any, Update::ReadOnly, None, Effect::None),

@@ -130,20 +130,20 @@ impl<'a> Layers<'a> {
             (self.cluster, Source::DynamicDefaultBroker),
             (self.fixed, Source::StaticBroker),
         ];
-        places.into_iter().find_map(|(layer, source)| layer.get(name).map(|value| (value.as_str(), source)))
+        places.into_iter().find_map(|(layer, source)| set_in(layer, name).map(|value| (value, source)))
     }
 
     /// A topic key as DescribeConfigs tells it.
     #[must_use]
     pub fn describe_topic(&self, topic: &'a Overrides, key: &'static ConfigKey) -> Described {
-        let (value, source) = self.topic_value(topic, key.name);
+        let (value, _) = self.topic_value(topic, key.name);
         let mut synonyms = Vec::new();
         if let Some(value) = topic.get(key.name) {
             synonyms.push(Synonym { name: key.name, value: Some(value.clone()), source: Source::Topic });
         }
-        for feeder in feeders(key) {
-            self.push_broker_synonyms(feeder.name, &mut synonyms);
-        }
+        synonyms
+            .extend(feeders(key).first().map(|first| self.broker_synonyms(first.name)).into_iter().flatten());
+        let source = synonyms.first().map_or(Source::Default, |first| first.source);
         Described { key, value: shown(key, value), source, synonyms }
     }
 
@@ -151,11 +151,18 @@ impl<'a> Layers<'a> {
     #[must_use]
     pub fn describe_broker(&self, key: &'static ConfigKey) -> Described {
         let (value, source) = self.broker_value(key.name);
+        Described { key, value: shown(key, value), source, synonyms: self.broker_synonyms(key.name) }
+    }
+
+    /// All places of a broker key and of those that it overrides. As Kafka has it, coarser keys are told only beside
+    /// the key itself.
+    fn broker_synonyms(&self, name: &'static str) -> Vec<Synonym> {
         let mut synonyms = Vec::new();
-        for name in chain(key) {
-            self.push_broker_synonyms(name, &mut synonyms);
+        for link in chain(&name) {
+            self.push_broker_synonyms(link, &mut synonyms);
         }
-        Described { key, value: shown(key, value), source, synonyms }
+        let own = synonyms.iter().position(|synonym| synonym.name == name);
+        own.map(|own| synonyms.split_off(own)).unwrap_or_default()
     }
 
     fn push_broker_synonyms(&self, name: &str, synonyms: &mut Vec<Synonym>) {
@@ -166,7 +173,7 @@ impl<'a> Layers<'a> {
             (self.fixed, Source::StaticBroker),
         ];
         for (layer, source) in places {
-            if let Some(value) = layer.get(name) {
+            if let Some(value) = set_in(layer, name) {
                 synonyms.push(Synonym {
                     name: key.name,
                     value: shown(key, Some(Cow::Borrowed(value))),
@@ -181,8 +188,8 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// A broker key and those that it overrides: the same in coarser units.
-fn chain(key: &'static ConfigKey) -> &'static [&'static str] {
+/// The keys of a chain from one on: the same in coarser units.
+fn chain<'n>(name: &'n &'static str) -> &'n [&'static str] {
     const CHAINS: &[&[&str]] = &[
         &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
         &["log.roll.ms", "log.roll.hours"],
@@ -190,10 +197,20 @@ fn chain(key: &'static ConfigKey) -> &'static [&'static str] {
         &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
     ];
     let found = CHAINS.iter().find_map(|chain| {
-        let at = chain.iter().position(|link| *link == key.name)?;
+        let at = chain.iter().position(|link| link == name)?;
         Some(&chain[at..])
     });
-    found.unwrap_or(core::slice::from_ref(&key.name))
+    found.unwrap_or(core::slice::from_ref(name))
+}
+
+/// What a layer says of a key. The number of a node has two names, either of which may be the one that is set.
+fn set_in<'a>(layer: &'a Overrides, name: &str) -> Option<&'a str> {
+    let other = match name {
+        "broker.id" => Some("node.id"),
+        "node.id" => Some("broker.id"),
+        _ => None,
+    };
+    layer.get(name).or_else(|| layer.get(other?)).map(String::as_str)
 }
 
 /// Secrets are never shown.

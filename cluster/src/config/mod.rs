@@ -21,6 +21,21 @@ use alloc::format;
 /// The key that sets the durability of topics that do not choose their own: `flushed` or `replicated`.
 pub const DURABILITY_KEY: &str = "ottla.durability";
 
+/// Where our default is not Kafka's: the key, Kafka's default, and why.
+pub const OWN_DEFAULTS: &[(&str, &str, &str)] = &[
+    ("controller.listener.names", "none", "A node needs no file."),
+    ("listeners", "PLAINTEXT://:9092", "A node that nobody has configured is there for its own machine."),
+    ("max.connections", "2147483647", "Who is refused knows why; who meets an exhausted machine does not."),
+    (
+        "max.connections.per.ip",
+        "2147483647",
+        "One client cannot take the place of all; loopback is not counted.",
+    ),
+    ("node.id", "none", "A node needs no file."),
+    ("process.roles", "none", "A node needs no file."),
+    ("queued.max.request.bytes", "-1", "Memory has an end, whatever clients send."),
+];
+
 /// What kind of thing a config belongs to; the numbers are those of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceKind {

@@ -29,6 +29,15 @@ pub(super) const OWN_KEYS: &[ConfigKey] = &[
         None,
         Effect::Used("Entries of the metadata log after which a snapshot is taken."),
     ),
+    row(
+        "ottla.metrics.group.offsets.max",
+        Kind::Int,
+        Some("10000"),
+        Valid::AtLeast(0),
+        Update::ReadOnly,
+        None,
+        Effect::Used("How many groups and committed offsets /metrics lists one by one; 0 for none."),
+    ),
 ];
 
 /// What a node does.
@@ -109,6 +118,8 @@ pub struct NodeConfig {
     pub group_size_max: u32,
     /// The largest request frame in bytes.
     pub request_bytes_max: u32,
+    /// The most bytes that requests of all connections take while they arrive; `None` for no limit.
+    pub queued_bytes_max: Option<u64>,
     /// How long a connection may stay idle; `None` for ever.
     pub connections_idle_max: Option<Span>,
     /// The most connections.
@@ -127,6 +138,8 @@ pub struct NodeConfig {
     pub cleaner_backoff: Span,
     /// Entries of the metadata log after which a snapshot is taken.
     pub snapshot_entries: usize,
+    /// The most groups and committed offsets that the metrics list one by one.
+    pub metrics_group_offsets_max: usize,
 }
 
 impl NodeConfig {
@@ -137,7 +150,7 @@ impl NodeConfig {
     pub fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
         let get = Getter { layers };
         Ok(Self {
-            node_id: BrokerId(get.node_id()?),
+            node_id: BrokerId(get.int("node.id")?),
             roles: get.roles()?,
             rack: Some(get.text("broker.rack").into_owned()).filter(|rack| !rack.is_empty()),
             listeners: get.listeners("listeners")?,
@@ -159,6 +172,7 @@ impl NodeConfig {
             group_initial_rebalance_delay: get.span("group.initial.rebalance.delay.ms")?,
             group_size_max: get.int("group.max.size")?,
             request_bytes_max: get.int("socket.request.max.bytes")?,
+            queued_bytes_max: get.queued_bytes_max()?,
             connections_idle_max: get.limit("connections.max.idle.ms")?,
             connections_max: get.int("max.connections")?,
             connections_per_ip_max: get.int("max.connections.per.ip")?,
@@ -168,6 +182,7 @@ impl NodeConfig {
             retention_check: get.span("log.retention.check.interval.ms")?,
             cleaner_backoff: get.span("log.cleaner.backoff.ms")?,
             snapshot_entries: get.int("ottla.metadata.snapshot.entries")?,
+            metrics_group_offsets_max: get.int("ottla.metrics.group.offsets.max")?,
         })
     }
 
@@ -208,10 +223,14 @@ impl<'a> Getter<'a> {
         self.text(name).trim() == "true"
     }
 
-    /// `broker.id` is the older name and counts when `node.id` is not set.
-    fn node_id(&self) -> Result<i32, ConfigError> {
-        let old = self.layers.fixed.contains_key("broker.id") && !self.layers.fixed.contains_key("node.id");
-        self.int(if old { "broker.id" } else { "node.id" })
+    /// Every request must find its place.
+    fn queued_bytes_max(&self) -> Result<Option<u64>, ConfigError> {
+        let name = "queued.max.request.bytes";
+        let bytes: i64 = self.int(name)?;
+        if bytes > 0 && bytes < self.int::<i64>("socket.request.max.bytes")? {
+            return Err(wrong(name, &bytes.to_string(), "expected at least socket.request.max.bytes"));
+        }
+        Ok(u64::try_from(bytes).ok().filter(|bytes| *bytes > 0))
     }
 
     fn roles(&self) -> Result<Roles, ConfigError> {

@@ -99,7 +99,49 @@ fn reference() -> alloc::string::String {
     };
     section("Topics", &mut topic_keys());
     section("Nodes", &mut broker_keys());
+    text.push_str(
+        "\n## Defaults that are not Kafka's\n\n| key | default | Kafka's | why |\n|---|---|---|---|\n",
+    );
+    for (name, theirs, why) in OWN_DEFAULTS {
+        let ours = broker_key(name).and_then(|key| key.default).unwrap_or("none");
+        text.push_str(&alloc::format!("| `{name}` | `{ours}` | `{theirs}` | {why} |\n"));
+    }
+    text.push_str(
+        "\nOn a node with `ottla.durability=flushed`, topics that do not set `flush.messages` have it at 1. Every key of a\nbroker and of a topic is held against Apache Kafka's by scripts ([deviations](deviations.md#describe-configs)).\n",
+    );
     text
+}
+
+#[test]
+fn a_default_that_is_said_to_differ_does() {
+    for (name, theirs, _) in OWN_DEFAULTS {
+        assert_ne!(broker_key(name).unwrap().default.unwrap_or("none"), *theirs, "{name}");
+    }
+}
+
+#[test]
+fn the_number_of_a_node_has_two_names() {
+    let none = Overrides::new();
+    for name in ["broker.id", "node.id"] {
+        let fixed = with(&[(name, "7"), ("log.dirs", "data")]);
+        let layers = Layers { broker: &none, cluster: &none, fixed: &fixed };
+        assert_eq!(NodeConfig::resolve(&layers).unwrap().node_id, base::BrokerId(7), "{name}");
+        assert_eq!(layers.broker_value("broker.id").0.as_deref(), Some("7"));
+    }
+}
+
+#[test]
+fn the_memory_for_requests_holds_the_largest_of_them() {
+    let none = Overrides::new();
+    let resolve = |bytes: &str| {
+        let fixed = with(&[("queued.max.request.bytes", bytes), ("log.dirs", "data")]);
+        let node = NodeConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed });
+        node.map(|node| node.queued_bytes_max)
+    };
+    assert_eq!(resolve("104857600"), Ok(Some(104_857_600)));
+    assert_eq!(resolve("-1"), Ok(None));
+    assert_eq!(resolve("0"), Ok(None));
+    assert!(resolve("104857599").unwrap_err().0.contains("socket.request.max.bytes"));
 }
 
 #[test]

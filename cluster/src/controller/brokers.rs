@@ -9,9 +9,17 @@ use alloc::vec::Vec;
 use base::{BrokerId, ProducerId};
 use wire::ErrorCode;
 
-/// The features this program serves, with the least and greatest level of each. Only what is served is
-/// finalized; `metadata.version` 33 is Kafka 4.4's.
-pub const FEATURES: &[(&str, i16, i16)] = &[("metadata.version", 7, 33)];
+/// The features of Kafka 4.4, with the least and greatest level of each that this program serves. Level 0 is off;
+/// `metadata.version` 33 is Kafka 4.4's.
+pub const FEATURES: &[(&str, i16, i16)] = &[
+    ("eligible.leader.replicas.version", 0, 0),
+    ("group.version", 0, 0),
+    ("kraft.version", 0, 0),
+    ("metadata.version", 7, 33),
+    ("share.version", 0, 0),
+    ("streams.version", 0, 0),
+    ("transaction.version", 0, 0),
+];
 
 pub(super) fn allocate_producer_ids(image: &Image, broker: BrokerId, records: &mut Vec<Record>) -> Reply {
     let first = image.next_producer_id;
@@ -40,8 +48,6 @@ pub struct FeatureUpdate {
     pub name: String,
     /// The level.
     pub level: i16,
-    /// Whether the level may be below the one in force.
-    pub may_fall: bool,
 }
 
 pub(super) fn update_features(
@@ -53,20 +59,21 @@ pub(super) fn update_features(
     if let Some(refusal) = updates.iter().find_map(|update| check_feature(image, update).err()) {
         return Reply::Done(Err(refusal));
     }
-    for FeatureUpdate { name, level, .. } in updates {
-        if current_level(image, &name) != Some(level) && !validate_only {
+    for FeatureUpdate { name, level } in updates {
+        if current_level(image, &name) != level && !validate_only {
             records.push(Record::FeatureLevel { name, level });
         }
     }
     Reply::Done(Ok(()))
 }
 
-fn current_level(image: &Image, name: &str) -> Option<i16> {
-    image.features().find(|(known, _)| *known == name).map(|(_, level)| level)
+/// A feature that is not finalized is off.
+fn current_level(image: &Image, name: &str) -> i16 {
+    image.features().find(|(known, _)| *known == name).map_or(0, |(_, level)| level)
 }
 
 fn check_feature(image: &Image, update: &FeatureUpdate) -> Outcome<()> {
-    let FeatureUpdate { name, level, may_fall } = update;
+    let FeatureUpdate { name, level } = update;
     let refuse = |why: String| {
         let message = format!("Invalid update version {level} for feature {name}. {why}");
         Err(Refusal::new(ErrorCode::InvalidUpdateVersion, message))
@@ -77,10 +84,9 @@ fn check_feature(image: &Image, update: &FeatureUpdate) -> Outcome<()> {
     if !(low..=high).contains(&level) {
         return refuse(format!("Supported are versions {low}-{high}."));
     }
+    // What a later level has written, an earlier one may not be able to read.
     match current_level(image, name) {
-        Some(current) if *level < current && !may_fall => {
-            refuse(format!("It is {current} and can only be lowered by a downgrade that says so."))
-        }
-        Some(_) | None => Ok(()),
+        current if *level < current => refuse(format!("It is {current} and cannot be lowered.")),
+        _ => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use super::event::Event;
 use super::hard::Hard;
 use super::ids::GroupId;
 use super::live::LiveGroup;
+use super::reply::GroupState;
 use super::turn::{Outcome, Turn};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -47,6 +48,13 @@ impl Soft {
     /// What the last decision brought about, for the log and the counters of the shell.
     pub fn take_events(&mut self) -> Vec<Event> {
         core::mem::take(&mut self.events)
+    }
+
+    /// The state of a group that the log knows, and how many members it has.
+    #[must_use]
+    pub fn standing(&self, group: &GroupId) -> (GroupState, usize) {
+        let live = self.live(group);
+        live.map_or((GroupState::Empty, 0), |live| (live.state(), live.roster.len()))
     }
 
     pub(super) fn live(&self, group: &GroupId) -> Option<&LiveGroup> {

@@ -2,13 +2,16 @@
 //! Prometheus JMX exporter spells them), read at the moment of the scrape; docs/metrics.md lists queries.
 
 use super::State;
+use super::groups;
 use super::process::Process;
-use broker::{Census, LocalPartition};
+use super::window::QUANTILES;
+use broker::{Census, GroupCensus, LocalPartition};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wire::ApiKey;
 
@@ -16,26 +19,38 @@ use wire::ApiKey;
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The page as of now.
-pub(super) fn page(state: State) -> Result<String, fmt::Error> {
+pub(super) fn page(look: Look) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(state));
+    registry.register_collector(Box::new(look));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
 }
 
-impl Collector for State {
+/// A node, and what was asked of its owners for this page.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) state: State,
+    /// None if they did not answer in time.
+    pub(super) groups: Option<GroupCensus>,
+}
+
+impl Collector for Look {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
-        self.traffic(&mut page)?;
+        self.state.traffic(&mut page)?;
+        self.state.latencies(&mut page)?;
         page.gauge(
             "kafka_controller_kafkacontroller_activecontrollercount",
             "1 on the active controller",
-            u64::from(self.shared.counters.is_controller()),
+            u64::from(self.state.shared.counters.is_controller()),
         )?;
-        let census = Census::take(&self.view());
+        let census = Census::take(&self.state.view());
         cluster(&census, &mut page)?;
         partitions(&census.local, &mut page)?;
+        if let Some(groups) = &self.groups {
+            groups::write(groups, &self.state.shared.counters, &census.local, &mut page)?;
+        }
         process(&mut page)
     }
 }
@@ -59,6 +74,19 @@ impl State {
         }
         let requests = broker::TABLE.iter().map(|row| ([("request", row.key.name())], of_api(row.key)));
         page.counters("kafka_network_requestmetrics_requests", "Requests by API", requests)
+    }
+
+    fn latencies(&self, page: &mut Page<'_>) -> fmt::Result {
+        let second = self.clock.now().mono.as_nanos() / 1_000_000_000;
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = window.look(second, &self.shared.latencies());
+        let rows = took.iter().flat_map(|took| {
+            QUANTILES.iter().zip(took.millis).map(|((name, _), millis)| {
+                ([("request", took.api.name().to_owned()), ("quantile", (*name).to_owned())], millis)
+            })
+        });
+        let help = "Milliseconds from a whole request to its reply, of the last minute";
+        page.gauges("kafka_network_requestmetrics_totaltimems", help, rows)
     }
 }
 
@@ -134,7 +162,7 @@ fn process(page: &mut Page<'_>) -> fmt::Result {
 }
 
 /// A page in the making.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// `name` gets the `_total` that counters have.
@@ -143,7 +171,7 @@ impl Page<'_> {
         metric.encode_counter::<[(&str, &str); 0], f64, f64>(&value.number(), None)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl Number) -> fmt::Result {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Number) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value.number())
     }
 
@@ -161,11 +189,11 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn gauges<'l>(
+    pub(super) fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        rows: impl Iterator<Item = ([(&'l str, String); 2], u64)>,
+        rows: impl Iterator<Item = ([(&'l str, String); N], impl Number)>,
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in rows {
@@ -176,7 +204,7 @@ impl Page<'_> {
 }
 
 /// What a sample can be: Prometheus has nothing but doubles.
-trait Number {
+pub(super) trait Number {
     fn number(self) -> f64;
 }
 

@@ -1,27 +1,48 @@
 //! The HTTP side door: health for orchestrators, metrics for Prometheus.
 
+mod groups;
 mod metrics;
 mod process;
+mod window;
 
-use axum::Router;
+use crate::clock::Clock;
+use crate::router::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use broker::{Shared, View};
+use broker::{GroupCensus, Mail, Owner, Shared, Teller, View};
+use metrics::Look;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use window::Window;
 
 /// What the side door shows.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) router: Router,
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) view: Arc<Mutex<Arc<View>>>,
+    pub(crate) clock: Clock,
+    pub(crate) window: Arc<Mutex<Window>>,
 }
+
+/// How long the groups' owner may take to say how they are; a scrape without them is better than none.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl State {
     fn view(&self) -> Arc<View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn groups(&self) -> Option<GroupCensus> {
+        let (tell, told) = oneshot::channel();
+        // Nobody listens any more only after the patience is over.
+        let teller = Teller::new(move |census| drop(tell.send(census)));
+        self.router.mail(Owner::Groups, Mail::CountGroups(teller));
+        tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
     }
 }
 
@@ -31,10 +52,10 @@ pub(crate) fn run(listener: std::net::TcpListener, state: State) -> std::io::Res
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let ready = state.ready.clone();
-        let app = Router::new()
+        let app = axum::Router::new()
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(move || async move { readiness(&ready) }))
-            .route("/metrics", get(move || async move { page(state) }));
+            .route("/metrics", get(move || async move { page(state).await }));
         axum::serve(listener, app).await
     })
 }
@@ -47,8 +68,9 @@ fn readiness(ready: &AtomicBool) -> impl IntoResponse + use<> {
     }
 }
 
-fn page(state: State) -> impl IntoResponse + use<> {
-    match metrics::page(state) {
+async fn page(state: State) -> impl IntoResponse + use<> {
+    let groups = state.groups().await;
+    match metrics::page(Look { state, groups }) {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text),
         // Writing into a String fails only when an encoder is wrong.
         Err(error) => {

@@ -35,10 +35,14 @@ pub(super) struct Script {
     pub(super) blocks: Vec<Block>,
     /// Why it runs on the machine alone, if it does.
     pub(super) machine_only: Option<String>,
+    /// What its node has besides the settings that all have: `key=value`, with blanks between them.
+    pub(super) settings: String,
 }
 
 /// What a script for the machine alone says in its first block.
 const MACHINE_ONLY: &str = "# machine only: ";
+/// What a script for a node with settings of its own says in its first block.
+const SETTINGS: &str = "# settings: ";
 const RULE: &str = "----";
 const OTTLA: &str = "ottla| ";
 const KAFKA: &str = "kafka| ";
@@ -55,6 +59,8 @@ impl Script {
         }
         let lines = || script.blocks.iter().flat_map(|block| &block.head);
         script.machine_only = lines().find_map(|line| line.strip_prefix(MACHINE_ONLY)).map(str::to_owned);
+        let settings: Vec<_> = lines().filter_map(|line| line.strip_prefix(SETTINGS)).collect();
+        script.settings = settings.join(" ");
         Ok(script)
     }
 

@@ -30,6 +30,7 @@ use machine::Machine;
 use play::{play, prepare};
 use schemas::Schemas;
 use socket::Broker;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,10 +39,19 @@ use std::time::Duration;
 pub enum Runner {
     /// A fresh node in this thread for each script.
     Machine,
-    /// Our server at this address.
-    Server(String),
-    /// Apache Kafka at this address.
-    Kafka(String),
+    /// Our server.
+    Server(Node),
+    /// Apache Kafka.
+    Kafka(Node),
+}
+
+/// A node that somebody has started.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// Where it serves.
+    pub address: String,
+    /// What it has besides the settings that all nodes have; scripts that want something else are left out.
+    pub settings: String,
 }
 
 /// What a campaign of scripts came to.
@@ -53,7 +63,7 @@ pub struct Tally {
     pub steps: usize,
     /// Scripts in which something differed.
     pub failed: usize,
-    /// Scripts that are for the machine alone.
+    /// Scripts that are for the machine alone, or for a node with other settings.
     pub left_out: usize,
 }
 
@@ -72,7 +82,9 @@ impl Runner {
         let schemas = &stage.schemas;
         match self {
             Self::Machine => {
-                let mut machine = Machine::start(&stage.settings)?;
+                let mut settings = stage.settings.clone();
+                settings.extend(pairs(script.settings.split(' ')));
+                let mut machine = Machine::start(&settings)?;
                 prepare(schemas, &mut machine)?;
                 play(script, self.side(), suffix, schemas, &mut machine)
             }
@@ -85,8 +97,17 @@ impl Runner {
     fn broker(&self) -> Broker {
         match self {
             Self::Machine => Broker::new("", Duration::ZERO),
-            Self::Server(address) => Broker::new(address, Duration::ZERO),
-            Self::Kafka(address) => Broker::new(address, KAFKA_SETTLES_AFTER),
+            Self::Server(node) => Broker::new(&node.address, Duration::ZERO),
+            Self::Kafka(node) => Broker::new(&node.address, KAFKA_SETTLES_AFTER),
+        }
+    }
+
+    fn plays(&self, script: &Script) -> bool {
+        match self {
+            Self::Machine => true,
+            Self::Server(node) | Self::Kafka(node) => {
+                script.machine_only.is_none() && script.settings == node.settings
+            }
         }
     }
 }
@@ -120,7 +141,7 @@ pub fn campaign(
 ) -> Result<Tally, String> {
     let stage = Stage {
         schemas: Schemas::load(&repository().join("wire/schema"))?,
-        settings: settings(&read(&folder().join("node.properties"))?),
+        settings: pairs(read(&folder().join("node.properties"))?.lines()),
     };
     if !matches!(runner, Runner::Machine) {
         prepare(&stage.schemas, &mut runner.broker())?;
@@ -135,7 +156,7 @@ pub fn campaign(
             tally.failed += 1;
             say(&format!("{shown}: a difference from Kafka without its reason (`why|`): {lines}"));
         }
-        if script.machine_only.is_some() && !matches!(runner, Runner::Machine) {
+        if !runner.plays(&script) {
             tally.left_out += 1;
             continue;
         }
@@ -184,10 +205,25 @@ fn differences(script: &Script, side: Side, found: &[Vec<String>]) -> String {
     out
 }
 
-/// The settings of a node, one `key=value` per line.
-fn settings(text: &str) -> Overrides {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect()
+/// The settings that scripts want their nodes to have besides those of all nodes, each once.
+///
+/// # Errors
+/// When a script cannot be read.
+pub fn all_settings() -> Result<BTreeSet<String>, String> {
+    let mut found = BTreeSet::new();
+    for path in scripts(&[folder()])? {
+        let script = Script::parse(&read(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
+        if script.machine_only.is_none() {
+            found.insert(script.settings);
+        }
+    }
+    Ok(found)
+}
+
+/// The settings of a node, each `key=value`.
+fn pairs<'t>(parts: impl Iterator<Item = &'t str>) -> Overrides {
+    let said = parts.filter(|part| !part.starts_with('#')).filter_map(|part| part.split_once('='));
+    said.map(|(key, value)| (key.into(), value.into())).collect()
 }
 
 /// The script files under the paths, sorted.

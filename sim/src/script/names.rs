@@ -28,6 +28,7 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("*", "port", Rule::Star),
     ("*", "log_append_time_ms", Rule::Star),
     ("ApiVersions", "finalized_features_epoch", Rule::Star),
+    ("DescribeConfigs", "documentation", Rule::Star),
     ("DescribeLogDirs", "log_dir", Rule::Star),
     ("DescribeLogDirs", "total_bytes", Rule::Star),
     ("DescribeLogDirs", "usable_bytes", Rule::Star),

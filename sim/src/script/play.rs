@@ -73,10 +73,12 @@ struct Shown {
     own: bool,
     /// Fields that are left out.
     without: Vec<String>,
+    /// Elements of these names are left out.
+    except: Vec<String>,
 }
 
 impl Shown {
-    /// Reads `own` and `without FIELD`.
+    /// Reads `own`, `without FIELD` and `except NAME`.
     fn parse(text: &str) -> Result<Self, String> {
         let mut shown = Self::default();
         let mut words = text.split_whitespace();
@@ -84,6 +86,7 @@ impl Shown {
             match word {
                 "own" => shown.own = true,
                 "without" => shown.without.extend(words.next().map(str::to_owned)),
+                "except" => shown.except.extend(words.next().map(str::to_owned)),
                 other => return Err(format!("what does {other:?} mean?")),
             }
         }
@@ -115,6 +118,7 @@ const CHANGES: &[&str] = &[
 /// How often a broker is asked whether its coordinators are there, and how long between two times.
 const PREPARE_TRIES: usize = 150;
 const PREPARE_PAUSE: Duration = Duration::from_millis(100);
+const PREPARE_LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Waits until the coordinators are there, which on a fresh broker takes a moment.
 pub(super) fn prepare<T: Target>(schemas: &Schemas, target: &mut T) -> Result<(), String> {
@@ -126,12 +130,13 @@ a: ListGroups v5 {}
 
 a: InitProducerId v4 {transactional_id: null}"#;
     let script = Script::parse(text)?;
-    for _ in 0..PREPARE_TRIES {
+    for tries in 0..PREPARE_TRIES {
         let outcomes = play(&script, Side::Ottla, "0", schemas, target)?;
         // Ours will never have a coordinator of transactions, which is no reason to wait.
         let unready = |line: &String| line.contains("COORDINATOR_") || line.contains("parked");
         if !outcomes.iter().flatten().any(unready) {
-            return Ok(());
+            // Kafka knows of the partitions of its coordinators before it has made all of their directories.
+            return if tries == 0 { Ok(()) } else { target.pass(PREPARE_LAST_PAUSE) };
         }
         target.pass(PREPARE_PAUSE)?;
     }
@@ -290,7 +295,7 @@ impl<T: Target> Player<'_, T> {
             return Err(format!("asked {}, answered {correlation}", waiting.correlation));
         }
         let value = if waiting.shown.own { self.names.own(value) } else { value };
-        let value = value.without(&waiting.shown.without);
+        let value = value.without(&waiting.shown.without).except(&waiting.shown.except);
         Ok(print::lines(&format!("{connection}: "), &self.names.canonical(&waiting.api, value)))
     }
 

@@ -77,4 +77,21 @@ impl Value {
             other => other,
         }
     }
+
+    /// The same without the elements of these names, however deep.
+    pub(super) fn except(self, names: &[String]) -> Self {
+        let is_named = |element: &Self| {
+            element.field("name").and_then(Self::text).is_some_and(|name| names.iter().any(|n| n == name))
+        };
+        match self {
+            Self::List(elements) => {
+                let left = elements.into_iter().filter(|element| !is_named(element));
+                Self::List(left.map(|element| element.except(names)).collect())
+            }
+            Self::Struct(fields) => {
+                Self::Struct(fields.into_iter().map(|(name, value)| (name, value.except(names))).collect())
+            }
+            other => other,
+        }
+    }
 }

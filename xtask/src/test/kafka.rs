@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Any cluster id will do.
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
+/// The level of the root logger, which scripts look at.
+const LOG_LEVEL: &str = "-Dlog4j2.level=INFO";
 /// How long it may take to come up, in tenths of a second.
 const START_TENTHS: usize = 600;
 
@@ -31,7 +33,7 @@ impl Kafka {
         let address = free_address()?;
         let file = properties(&dir, &address, settings)?;
         let file = file.to_string_lossy();
-        let java = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &class_path];
+        let java = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", LOG_LEVEL, "-cp", &class_path];
         let format =
             [&java[..], &["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", &file]].concat();
         capture("java", &format)?;
@@ -84,10 +86,6 @@ advertised.listeners=PLAINTEXT://{address}
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@{controller}
 log.dirs={}
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
 {}
 ",
         data.display(),

@@ -42,7 +42,10 @@ fn write_and_read(node: &Node, round: usize) -> Result<(), String> {
     std::fs::write(&file, text).map_err(|error| error.to_string())?;
     let path = file.to_string_lossy();
     capture("kcat", &["-P", "-b", &node.address, "-t", "measured", "-l", &path])?;
-    capture("kcat", &["-C", "-b", &node.address, "-t", "measured", "-e", "-q"]).map(|_| ())
+    capture("kcat", &["-C", "-b", &node.address, "-t", "measured", "-e", "-q"])?;
+    // A group reads all but the last round's half.
+    let count = if round < 2 { "500" } else { "250" };
+    node.cli(&["consume", "measured", "-G", "watchers", "-n", count]).map(|_| ())
 }
 
 struct Prometheus {

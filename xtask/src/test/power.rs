@@ -22,6 +22,10 @@ const FULL_MIB: u64 = 64;
 /// Lines of 1 KiB: what is deleted later, and what does not fit before.
 const VICTIM_LINES: usize = 24_000;
 const FULL_LINES: usize = 36_000;
+/// How often a client asks a disk that is nearly full.
+const REFUSALS_MAX: usize = 20;
+/// What librdkafka says for KAFKA_STORAGE_ERROR.
+const STORAGE_ERROR: &str = "Disk error when trying to access log file on disk";
 /// Ends a file system: EXT4_IOC_SHUTDOWN, without flushing its journal.
 const SHUTDOWN: &str = "import fcntl,os,struct,sys
 d=os.open(sys.argv[1],os.O_RDONLY)
@@ -208,6 +212,7 @@ fn fill_disk() -> Result<(), String> {
     if let Some(status) = writer.try_wait().map_err(|error| error.to_string())? {
         return Err(format!("the writer gave up on a full disk: {status}"));
     }
+    hear_why(&node.address, "victim")?;
     let read = capture("kcat", &["-C", "-b", &node.address, "-t", "victim", "-p", "0", "-c", "100", "-q"])?;
     if read.lines().count() != 100 {
         return Err("reading does not go on while the disk is full".into());
@@ -225,6 +230,27 @@ fn fill_disk() -> Result<(), String> {
     ));
     drop(node);
     run("sync", &[])
+}
+
+/// A client that does not try again hears KAFKA_STORAGE_ERROR, on which others do: Kafka calls it retriable.
+fn hear_why(address: &str, topic: &str) -> Result<(), String> {
+    let mut last = String::new();
+    for _ in 0..REFUSALS_MAX {
+        let producer = Command::new("kcat")
+            .args(["-P", "-b", address, "-t", topic, "-p", "0", "-X", "retries=0"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut producer = producer.map_err(|error| format!("kcat cannot be started: {error}"))?;
+        // So much at once that what little room is left does not take it, or soon no more.
+        feed(&mut producer, &["x".repeat(900_000)])?;
+        let ended = producer.wait_with_output().map_err(|error| error.to_string())?;
+        last = String::from_utf8_lossy(&ended.stderr).into_owned();
+        if last.contains(STORAGE_ERROR) {
+            return Ok(());
+        }
+    }
+    Err(format!("who writes to a full disk is not told that it is the disk: {last}"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the power goes at some moment of real time")]

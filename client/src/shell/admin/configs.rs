@@ -19,6 +19,8 @@ pub enum ConfigResource {
     Broker(i32),
     /// The default of all brokers.
     Brokers,
+    /// The log levels of a broker, by logger.
+    BrokerLogger(i32),
     /// A group (KIP-848).
     Group(String),
 }
@@ -36,6 +38,8 @@ pub enum ConfigSource {
     Static,
     /// Kafka's default.
     Default,
+    /// The level that a logger has, whoever set it.
+    Logger,
     /// Set on the group.
     Group,
     /// Something this client has no name for.
@@ -75,6 +79,7 @@ impl ConfigResource {
         match self {
             Self::Topic(_) => 2,
             Self::Broker(_) | Self::Brokers => 4,
+            Self::BrokerLogger(_) => 8,
             Self::Group(_) => 32,
         }
     }
@@ -82,15 +87,15 @@ impl ConfigResource {
     fn name(&self) -> String {
         match self {
             Self::Topic(name) | Self::Group(name) => name.clone(),
-            Self::Broker(id) => id.to_string(),
+            Self::Broker(id) | Self::BrokerLogger(id) => id.to_string(),
             Self::Brokers => String::new(),
         }
     }
 
-    /// A broker's own settings are known to that broker alone.
+    /// A broker's own settings and levels are known to that broker alone.
     const fn target(&self) -> Target {
         match self {
-            Self::Broker(id) => Target::Broker(*id),
+            Self::Broker(id) | Self::BrokerLogger(id) => Target::Broker(*id),
             Self::Topic(_) | Self::Brokers | Self::Group(_) => Target::Any,
         }
     }
@@ -104,6 +109,7 @@ impl ConfigSource {
             3 => Self::Brokers,
             4 => Self::Static,
             5 => Self::Default,
+            6 => Self::Logger,
             8 => Self::Group,
             other => Self::Other(other),
         }
@@ -118,6 +124,7 @@ impl ConfigSource {
             Self::Brokers => "brokers",
             Self::Static => "static",
             Self::Default => "default",
+            Self::Logger => "logger",
             Self::Group => "group",
             Self::Other(_) => "other",
         }
@@ -185,7 +192,7 @@ impl Admin {
 
     async fn prepare(&self, resource: &ConfigResource) -> Result<(), AdminError> {
         match resource {
-            ConfigResource::Broker(_) => self.wait_for_metadata().await,
+            ConfigResource::Broker(_) | ConfigResource::BrokerLogger(_) => self.wait_for_metadata().await,
             ConfigResource::Topic(_) | ConfigResource::Brokers | ConfigResource::Group(_) => Ok(()),
         }
     }

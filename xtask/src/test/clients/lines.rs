@@ -284,6 +284,12 @@ fn administer(dialect: &Dialect, broker: &str) -> Result<(), String> {
     if !configs.contains("3600000") {
         return Err(format!("a topic's config is not as it was set: {configs}"));
     }
+    run("config set --loggers 1 root=WARN")?;
+    let level = run("config get --loggers 1 root")?;
+    run("config set --loggers 1 root=INFO")?;
+    if !level.contains("WARN") {
+        return Err(format!("a log level is not as it was set: {level}"));
+    }
     if !run("group list")?.contains("group-ottla") {
         return Err("a group is not in the list of groups".into());
     }

@@ -28,6 +28,18 @@ const fn call(
     Call { tool, class, arguments, expects }
 }
 
+const LOGGERS_SET: [&str; 7] = [
+    "--alter",
+    "--entity-type",
+    "broker-loggers",
+    "--entity-name",
+    "1",
+    "--add-config",
+    "ottla.network=DEBUG",
+];
+const LOGGERS_DELETE: [&str; 7] =
+    ["--alter", "--entity-type", "broker-loggers", "--entity-name", "1", "--delete-config", "ottla.network"];
+
 const CALLS: &[Call] = &[
     call(
         "kafka-topics",
@@ -56,7 +68,7 @@ const CALLS: &[Call] = &[
         "kafka-configs",
         CONFIGS,
         &["--describe", "--entity-type", "topics", "--entity-name", "tools"],
-        &["DYNAMIC_TOPIC_CONFIG:retention.ms=3600000, DEFAULT_CONFIG:log.retention.hours=168"],
+        &["DYNAMIC_TOPIC_CONFIG:retention.ms=3600000"],
     ),
     call(
         "kafka-configs",
@@ -64,6 +76,14 @@ const CALLS: &[Call] = &[
         &["--describe", "--entity-type", "brokers", "--entity-name", "1", "--all"],
         &["num.partitions=1"],
     ),
+    call("kafka-configs", CONFIGS, &LOGGERS_SET, &["Completed updating config for broker-logger 1."]),
+    call(
+        "kafka-configs",
+        CONFIGS,
+        &["--describe", "--entity-type", "broker-loggers", "--entity-name", "1"],
+        &["ottla.network=DEBUG sensitive=false", "root=INFO sensitive=false"],
+    ),
+    call("kafka-configs", CONFIGS, &LOGGERS_DELETE, &["Completed updating config for broker-logger 1."]),
     call(
         "kafka-metadata-quorum",
         "org.apache.kafka.tools.MetadataQuorumCommand",
@@ -83,7 +103,12 @@ const CALLS: &[Call] = &[
         &["Produce(0): 0 to 13"],
     ),
     call("kafka-cluster", "org.apache.kafka.tools.ClusterTool", &["cluster-id"], &["Cluster ID:"]),
-    call("kafka-features", "org.apache.kafka.tools.FeatureCommand", &["describe"], &["metadata.version"]),
+    call(
+        "kafka-features",
+        "org.apache.kafka.tools.FeatureCommand",
+        &["describe"],
+        &["metadata.version", "transaction.version"],
+    ),
     call(
         "kafka-verifiable-producer",
         "org.apache.kafka.tools.VerifiableProducer",
