@@ -11,6 +11,8 @@ pub mod marks;
 mod offset;
 pub mod plant;
 mod rng;
+#[cfg(feature = "sim")]
+mod rounds;
 mod time;
 mod uuid;
 
@@ -18,5 +20,7 @@ pub use ids::{BrokerId, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, 
 pub use machine::{Decision, Machine};
 pub use offset::{EndOffset, LastOffset};
 pub use rng::Rng;
+#[cfg(feature = "sim")]
+pub use rounds::rounds;
 pub use time::{Instant, Now, Span, Timestamp};
 pub use uuid::{ParseUuidError, Uuid};

@@ -4,14 +4,8 @@
 #[path = "../../fuzz/src/codecs.rs"]
 mod body;
 
-use base::Rng;
+use base::{Rng, rounds};
 use ottla_codec::{Codec, compress};
-
-/// `base` rounds, or so many times more as the lane `fuzz` says.
-fn rounds(base: u64) -> u64 {
-    let factor = std::env::vars().find(|(name, _)| name == "FUZZ_FACTOR");
-    base * factor.map_or(1, |(_, factor)| factor.parse().unwrap())
-}
 
 #[test]
 fn codecs_endure_the_fuzzer() {

@@ -141,7 +141,8 @@ pub(crate) struct Sweep<'f> {
 
 impl<'f> Sweep<'f> {
     pub(crate) fn new(file: &'f dyn DiskFile, position: u64, end: u64, expected: i64, order: Order) -> Self {
-        let buffer = vec![0; CHECKSUM_WINDOW].into_boxed_slice();
+        let bytes = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
+        let buffer = vec![0; bytes.min(CHECKSUM_WINDOW)].into_boxed_slice();
         Self { hop: Hop::new(file, position, end, expected), order, buffer }
     }
 

@@ -48,6 +48,17 @@ pub(crate) struct Segment {
 const RESERVE_FROM: u64 = 4 << 20;
 const RESERVE_MAX: u64 = 16 << 20;
 
+/// Where a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Walked {
+    /// The byte after the last batch.
+    pub(crate) position: u64,
+    /// The offset after it.
+    pub(crate) end: i64,
+    /// The last batch, if there was one.
+    pub(crate) last: Option<Placed>,
+}
+
 /// A batch's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
@@ -107,14 +118,19 @@ impl Segment {
         Self::with_index(self.base, Arc::clone(&self.file), self.size, index)
     }
 
-    /// Opens a closed segment, looking at nothing but the ends of its indexes.
-    pub(crate) fn open_closed(disk: &dyn Disk, dir: &str, base: i64) -> Result<Self, ScanError> {
+    /// Opens a closed segment, looking at nothing but the ends of its indexes; returns it with the offset after
+    /// its last batch.
+    pub(crate) fn open_closed(
+        disk: &dyn Disk,
+        dir: &str,
+        base: i64,
+    ) -> Result<(Self, Option<i64>), ScanError> {
         let file = disk.open(&path(dir, base, FileKind::Log, Stage::Live), OpenMode::Read)?;
         let size = file.length()?;
         let offsets = open_index::<OffsetEntry>(disk, &path(dir, base, FileKind::OffsetIndex, Stage::Live))?;
         let times = open_index::<TimeEntry>(disk, &path(dir, base, FileKind::TimeIndex, Stage::Live))?;
         let (Some(offsets), Some(times)) = (offsets, times) else {
-            return Self::rebuild(disk, dir, base, file, size);
+            return Self::rebuild_to_end(disk, dir, base, file, size);
         };
         let last_offset = offsets.last::<OffsetEntry>()?;
         let last_time = times.last::<TimeEntry>()?;
@@ -123,32 +139,33 @@ impl Segment {
             segment.latest =
                 TimePoint { timestamp: entry.timestamp, offset: base + i64::from(entry.relative) };
         }
-        match segment.ends_are_true(last_offset) {
-            Err(ScanError::Damaged(_)) | Ok(false) if !planted!(B7) => {
-                Self::rebuild(disk, dir, base, segment.file, size)
+        match segment.end_if_true(last_offset) {
+            Err(ScanError::Damaged(_)) | Ok(None) if !planted!(B7) => {
+                Self::rebuild_to_end(disk, dir, base, segment.file, size)
             }
-            Ok(_) => Ok(segment),
+            Ok(end) => Ok((segment, end)),
             Err(error) => Err(error),
         }
     }
 
-    /// The last entry of the offset index names a batch; the last of the time index names the one with the
-    /// latest timestamp, as far as can be seen without walking the whole segment (rule B7).
-    fn ends_are_true(&self, last: Option<OffsetEntry>) -> Result<bool, ScanError> {
+    /// Where the segment ends, if its indexes can be believed: the last entry of the offset index names a batch;
+    /// the last of the time index names the one with the latest timestamp, as far as can be seen without walking
+    /// the whole segment (rule B7).
+    fn end_if_true(&self, last: Option<OffsetEntry>) -> Result<Option<i64>, ScanError> {
         if self.size == 0 {
-            return Ok(true);
+            return Ok(Some(self.base));
         }
         let named = self.find_placed(self.latest.offset)?;
         if named.is_none_or(|placed| placed.header.max_timestamp != self.latest.timestamp) {
-            return Ok(false);
+            return Ok(None);
         }
         let mut hop = self.walk_from(last)?;
         while let Some(placed) = hop.next()? {
             if placed.header.max_timestamp > self.latest.timestamp {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(hop.expected()))
     }
 
     /// A walk from the batch that an entry names, which must be the one it says.
@@ -177,15 +194,25 @@ impl Segment {
         file: Arc<dyn DiskFile>,
         size: u64,
     ) -> Result<Self, ScanError> {
+        Self::rebuild_to_end(disk, dir, base, file, size).map(|(segment, _)| segment)
+    }
+
+    fn rebuild_to_end(
+        disk: &dyn Disk,
+        dir: &str,
+        base: i64,
+        file: Arc<dyn DiskFile>,
+        size: u64,
+    ) -> Result<(Self, Option<i64>), ScanError> {
         hit!(index_rebuilt);
         let mut segment = Self::with_index(base, file, size, Index::Memory(SegmentIndex::default()));
-        segment.resume(SegmentIndex::default(), crate::log::INDEX_INTERVAL_DEFAULT, None)?;
+        let walked = segment.resume(SegmentIndex::default(), crate::log::INDEX_INTERVAL_DEFAULT, None)?;
         segment.note_end();
         for write in segment.index_writes(dir, true) {
             // A failure leaves the index in memory, which is as good.
             let _ = write.run(disk);
         }
-        Ok(segment)
+        Ok((segment, Some(walked.end)))
     }
 
     /// Notes a batch that is in the file.
@@ -309,14 +336,19 @@ impl Segment {
         };
         let Some(entry) = entry else { return Ok(self.base) };
         let offset = self.base + i64::from(entry.relative);
-        match self.find_placed(offset)? {
-            Some(placed) if placed.header.max_timestamp == entry.timestamp || planted!(B7) => Ok(offset),
-            other => {
-                let position = other.map_or(self.size, |placed| placed.position);
-                let cause = BatchError::OffsetsNotIncreasing { expected: offset, found: offset };
-                Err(ScanError::Damaged(Damage { position, cause }))
-            }
+        self.check_time(entry.timestamp, offset)?;
+        Ok(offset)
+    }
+
+    /// The batch that a time entry names must have the timestamp that it says.
+    fn check_time(&self, timestamp: i64, offset: i64) -> Result<(), ScanError> {
+        let named = self.find_placed(offset)?;
+        if named.is_some_and(|placed| placed.header.max_timestamp == timestamp || planted!(B7)) {
+            return Ok(());
         }
+        let position = named.map_or(self.size, |placed| placed.position);
+        let cause = BatchError::OffsetsNotIncreasing { expected: offset, found: offset };
+        Err(ScanError::Damaged(Damage { position, cause }))
     }
 
     /// What of the indexes in memory is not in their files. `last` says that no entry will follow.
@@ -405,38 +437,56 @@ impl Segment {
     }
 
     /// Takes over an index of the file's beginning and notes the batches after it, up to the one that ends at
-    /// or after `until`, or to the end. An index that does not fit the log is dropped. Returns where the walk
-    /// ended: the next position and the next offset.
+    /// or after `until`, or to the end. An index that does not fit the log is dropped (rule B7).
     pub(crate) fn resume(
         &mut self,
         index: SegmentIndex,
         interval: u32,
         until: Option<i64>,
-    ) -> Result<(u64, i64), ScanError> {
-        let last = index.offsets.last().copied();
-        let (from, index) = match last.map(|entry| self.landing(entry).map(|hop| hop.position())) {
-            None => (0, index),
-            Some(Ok(position)) => (position, index),
-            Some(Err(ScanError::Damaged(_))) => {
-                hit!(index_dropped);
-                self.written = (0, 0);
-                (0, SegmentIndex::default())
-            }
-            Some(Err(error)) => return Err(error),
-        };
-        self.latest = index.times.last().map_or(TimePoint::NONE, |entry| TimePoint {
-            timestamp: entry.timestamp,
-            offset: self.base + i64::from(entry.relative),
-        });
-        self.index = Index::Memory(index);
+    ) -> Result<Walked, ScanError> {
+        let from = self.take_index(index)?;
         self.load_first_timestamp()?;
         let file = Arc::clone(&self.file);
         let mut hop = Hop::new(&*file, from, self.size, self.base);
+        let mut last = None;
         while until.is_none_or(|until| hop.expected() < until) {
             let Some(placed) = hop.next()? else { break };
             self.note(&placed.header, placed.position, interval);
+            last = Some(placed);
         }
-        Ok((hop.position(), hop.expected()))
+        Ok(Walked { position: hop.position(), end: hop.expected(), last })
+    }
+
+    /// Takes over an index if the last entry of each kind names the batch that it says. Returns where the batch
+    /// of the last entry begins.
+    fn take_index(&mut self, index: SegmentIndex) -> Result<u64, ScanError> {
+        let last = (index.offsets.last().copied(), index.times.last().copied());
+        self.index = Index::Memory(index);
+        self.latest = TimePoint::NONE;
+        match self.ends_of_index(last) {
+            Ok((position, latest)) => {
+                self.latest = latest;
+                Ok(position)
+            }
+            Err(ScanError::Damaged(_)) => {
+                hit!(index_dropped);
+                self.written = (0, 0);
+                self.index = Index::Memory(SegmentIndex::default());
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn ends_of_index(
+        &self,
+        (offset, time): (Option<OffsetEntry>, Option<TimeEntry>),
+    ) -> Result<(u64, TimePoint), ScanError> {
+        let position = self.walk_from(offset)?.position();
+        let Some(entry) = time else { return Ok((position, TimePoint::NONE)) };
+        let offset = self.base + i64::from(entry.relative);
+        self.check_time(entry.timestamp, offset)?;
+        Ok((position, TimePoint { timestamp: entry.timestamp, offset }))
     }
 
     /// Finds out when the segment began, by its first batch.

@@ -3,51 +3,109 @@
 
 mod planted;
 
+use base::plant::Bug;
 use ottla_sim::{FAULTS, MARKS, Options, Outcome, Report, run};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut seeds, mut from, mut trace, mut require_all) = (1_u64, 1_u64, 0_usize, false);
+    let mut campaign = Campaign { seeds: 1, from: 1, trace: 0, bug: None, require_all: false };
     while let Some(name) = arguments.next() {
         if name == "--require-all" {
-            require_all = true;
+            campaign.require_all = true;
             continue;
         }
-        let value = arguments.next().and_then(|value| value.parse().ok());
-        match (name.as_str(), value) {
-            ("--seeds", Some(value)) => seeds = value,
-            ("--from", Some(value)) => from = value,
+        let value = arguments.next().unwrap_or_default();
+        if name == "--bug" {
+            campaign.bug = planted::named(&value);
+            if campaign.bug.is_none() {
+                return usage();
+            }
+            continue;
+        }
+        match (name.as_str(), value.parse().ok()) {
+            ("--seeds", Some(value)) => campaign.seeds = value,
+            ("--from", Some(value)) => campaign.from = value,
             ("--meta", Some(value)) => return meta(value),
             ("--bugs", Some(value)) => return planted::search(value),
             ("--replay-bugs", Some(1)) => return planted::replay(),
-            ("--trace", Some(value)) => trace = usize::try_from(value).unwrap_or(0),
+            ("--trace", Some(value)) => campaign.trace = usize::try_from(value).unwrap_or(0),
             _ => return usage(),
         }
     }
-    campaign(seeds, from, trace, require_all)
+    campaign.run()
 }
 
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ottla-sim [--seeds N] [--from SEED] [--trace EVENTS] [--require-all] | --meta N | --bugs SEEDS | --replay-bugs 1"
+        "usage: ottla-sim [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --bugs SEEDS | --replay-bugs 1"
     );
     ExitCode::from(2)
 }
 
-#[expect(clippy::print_stdout, reason = "a command line tool")]
-fn campaign(seeds: u64, from: u64, trace: usize, require_all: bool) -> ExitCode {
-    let mut total = Report::default();
-    let mut failed = 0;
-    for (seed, outcome) in run_all(seeds, from, trace) {
-        total.add(&outcome.report);
-        if let Some(failure) = outcome.failure {
-            failed += 1;
-            println!("seed {seed} failed: {failure}");
+/// Seeds to run, and how.
+struct Campaign {
+    seeds: u64,
+    from: u64,
+    /// Events that a failure shows.
+    trace: usize,
+    bug: Option<Bug>,
+    /// It is red if a fault or a mark was never reached.
+    require_all: bool,
+}
+
+impl Campaign {
+    #[expect(clippy::print_stdout, reason = "a command line tool")]
+    fn run(&self) -> ExitCode {
+        let mut total = Report::default();
+        let mut failed = 0;
+        for (seed, outcome) in self.run_all() {
+            total.add(&outcome.report);
+            if let Some(failure) = outcome.failure {
+                failed += 1;
+                println!("seed {seed} failed: {failure}");
+            }
         }
+        print_counts(self.seeds, &total);
+        let unreached = unreached(&total);
+        if self.require_all && !unreached.is_empty() {
+            println!("never reached: {}", unreached.join(", "));
+            failed += 1;
+        }
+        println!("{} passed, {failed} failed", self.seeds.saturating_sub(failed));
+        if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
+
+    /// Runs the seeds, one on each core at a time; what comes back is in their order.
+    fn run_all(&self) -> Vec<(u64, Outcome)> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let next = AtomicU64::new(self.from);
+        let work = || {
+            let mut outcomes = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= self.from + self.seeds {
+                    return outcomes;
+                }
+                let options = Options { keep_trace: self.trace, bug: self.bug, ..Options::new(seed) };
+                outcomes.push((seed, run(options)));
+            }
+        };
+        let mut all: Vec<(u64, Outcome)> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let outcomes =
+                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume(panic)));
+            outcomes.flatten().collect()
+        });
+        all.sort_by_key(|(seed, _)| *seed);
+        all
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a command line tool")]
+fn print_counts(seeds: u64, total: &Report) {
     println!("simulated seconds {}", total.millis / 1_000);
     println!("seeds {seeds}, starts {}, crashes {}, replies {}", total.starts, total.crashes, total.replies);
     println!("acknowledged {}, read at the end {}", total.acked, total.read);
@@ -59,35 +117,6 @@ fn campaign(seeds: u64, from: u64, trace: usize, require_all: bool) -> ExitCode 
     for (mark, count) in &total.marks {
         println!("  mark {mark:<32} {count}");
     }
-    let unreached = unreached(&total);
-    if require_all && !unreached.is_empty() {
-        println!("never reached: {}", unreached.join(", "));
-        failed += 1;
-    }
-    println!("{} passed, {failed} failed", seeds.saturating_sub(failed));
-    if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Runs seeds, one on each core at a time; what comes back is in the order of the seeds.
-fn run_all(seeds: u64, from: u64, trace: usize) -> Vec<(u64, Outcome)> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicU64::new(from);
-    let work = || {
-        let mut outcomes = Vec::new();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + seeds {
-                return outcomes;
-            }
-            outcomes.push((seed, run(Options { keep_trace: trace, ..Options::new(seed) })));
-        }
-    };
-    let mut all: Vec<(u64, Outcome)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| resume(panic))).collect()
-    });
-    all.sort_by_key(|(seed, _)| *seed);
-    all
 }
 
 /// A panic in the node ends the campaign as it would end the process.

@@ -26,6 +26,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const FORMAT_MAGIC: [u8; 4] = *b"OTLD";
 const FORMAT_VERSION: u32 = 1;
+/// In the format file of a directory that was Apache Kafka's.
+const WAS_KAFKAS: u8 = 1;
 /// Files in a flush round from which on the whole file system is flushed instead: measured, 200 files of
 /// 1 KiB cost 25 ms one by one and 1.9 ms together.
 const SYNC_FS_FILES: usize = 12;
@@ -40,6 +42,8 @@ pub struct LogDir {
     /// How far each log has been compacted.
     cleaned: Mutex<Offsets>,
     imported: Imported,
+    /// Apache Kafka has written here before.
+    was_kafkas: bool,
     clean_broker_epoch: Option<i64>,
     was_clean: bool,
     identity: Option<DirIdentity>,
@@ -83,19 +87,21 @@ impl LogDir {
     /// Any [`OpenDirError`].
     pub fn open(disk: Arc<dyn Disk>, boot: &str) -> Result<Arc<Self>, OpenDirError> {
         let lock = disk.lock(names::LOCK)?;
-        let is_ours = check_format(&*disk)?;
+        let format = check_format(&*disk)?;
         if fence::is_closed(&*disk, boot)? {
             return Err(OpenDirError::Fenced);
         }
         let identity = decode_if_there(&*disk, names::META_PROPERTIES, text::decode_identity)?;
-        let imported = if is_ours { Imported::default() } else { Imported::read(&*disk)? };
+        let imported = if format.is_some() { Imported::default() } else { Imported::read(&*disk)? };
+        let was_kafkas = format.unwrap_or(identity.is_some());
         let clean = consume_clean_shutdown(&*disk)?;
         let points = FlushPoints::open(&*disk)?;
         // Damage here counts as nothing, which only means that more is compacted again.
         let cleaned = read_small(&*disk, names::CLEANER_OFFSETS)?;
         let cleaned = cleaned.and_then(|bytes| text::decode_offsets(&bytes)).unwrap_or_default();
-        if !is_ours {
-            write_small(&*disk, names::FORMAT, &seal(FORMAT_MAGIC, FORMAT_VERSION, &[]))?;
+        if format.is_none() {
+            let body: &[u8] = if was_kafkas { &[WAS_KAFKAS] } else { &[] };
+            write_small(&*disk, names::FORMAT, &seal(FORMAT_MAGIC, FORMAT_VERSION, body))?;
         }
         Ok(Arc::new(Self {
             disk,
@@ -104,6 +110,7 @@ impl LogDir {
             points: Mutex::new(points),
             cleaned: Mutex::new(cleaned),
             imported,
+            was_kafkas,
             clean_broker_epoch: clean.flatten(),
             was_clean: clean.is_some(),
             identity,
@@ -166,6 +173,11 @@ impl LogDir {
             Some(FlushPoint { end, start, ..FlushPoint::default() })
         };
         self.points().get(key).or_else(imported)
+    }
+
+    /// True if Apache Kafka has written here: its cleaner leaves gaps where ours leaves none.
+    pub(crate) const fn was_kafkas(&self) -> bool {
+        self.was_kafkas
     }
 
     /// True if the flush point is one of ours and not Kafka's.
@@ -273,11 +285,11 @@ fn decode_if_there<T>(
     decode(&bytes).map(Some).ok_or(OpenDirError::Damaged { file })
 }
 
-/// True if the directory bears our format already.
-fn check_format(disk: &dyn Disk) -> Result<bool, OpenDirError> {
-    let Some(sealed) = read_small(disk, names::FORMAT)? else { return Ok(false) };
+/// If the directory bears our format already: whether it was Apache Kafka's before.
+fn check_format(disk: &dyn Disk) -> Result<Option<bool>, OpenDirError> {
+    let Some(sealed) = read_small(disk, names::FORMAT)? else { return Ok(None) };
     match unseal(FORMAT_MAGIC, &sealed) {
-        Some((FORMAT_VERSION, _)) => Ok(true),
+        Some((FORMAT_VERSION, body)) => Ok(Some(body == [WAS_KAFKAS])),
         Some((version, _)) => Err(OpenDirError::UnknownFormat { version }),
         None => Err(OpenDirError::Damaged { file: names::FORMAT }),
     }

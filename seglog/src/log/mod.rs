@@ -13,6 +13,7 @@ mod error;
 mod flush;
 mod open;
 mod read;
+mod recover;
 mod retention;
 mod search;
 #[cfg(test)]
@@ -36,7 +37,7 @@ use crate::dir::{Indexed, LogDir, PartitionKey};
 use crate::epochs::{EpochCache, EpochEnd};
 use crate::names::PartitionName;
 use crate::producer::ProducerStates;
-use crate::scan::{Placed, ScanError, read_marker};
+use crate::scan::{Damage, Placed, ScanError, read_marker};
 use crate::segment::Segment;
 use base::{EndOffset, LeaderEpoch, Now, TopicId, hit, planted};
 use checkpoint::CheckpointState;
@@ -44,6 +45,7 @@ use compaction::CompactState;
 use flush::FlushState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use wire::record::BatchError;
 
 /// One partition's log. Whoever owns it serialises its use.
 #[derive(Debug)]
@@ -230,12 +232,26 @@ impl Log {
         if base == self.active.base {
             return Ok(&self.active);
         }
-        let slot = self.closed.entry(base).or_default();
-        if slot.is_none() {
-            let segment = Segment::open_closed(&**self.dir.disk(), &self.path, base)?;
-            *slot = Some(Box::new(segment));
+        if self.closed.get(&base).is_none_or(Option::is_none) {
+            let segment = self.open_closed(base)?;
+            self.closed.insert(base, Some(Box::new(segment)));
         }
-        Ok(slot.as_deref().unwrap_or(&self.active))
+        Ok(self.closed.get(&base).and_then(Option::as_deref).unwrap_or(&self.active))
+    }
+
+    /// Opens a closed segment, which must reach up to the next: else records are missing, and whoever read on
+    /// would not notice (rule B9). Our cleaner keeps the end of each segment, Apache Kafka's does not; a follower
+    /// may skip what was cleaned at its leader.
+    fn open_closed(&self, base: i64) -> Result<Segment, ScanError> {
+        let (segment, end) = Segment::open_closed(&**self.dir.disk(), &self.path, base)?;
+        let may_have_gaps = self.config.compacts || self.dir.was_kafkas();
+        match end.zip(self.next_base(base)) {
+            Some((end, next)) if next != end && !may_have_gaps => {
+                let cause = BatchError::OffsetsNotIncreasing { expected: end, found: next };
+                Err(ScanError::Damaged(Damage { position: segment.size, cause }))
+            }
+            Some(_) | None => Ok(segment),
+        }
     }
 
     /// Asks a segment something; if its index and its log contradict each other, the index is made anew and

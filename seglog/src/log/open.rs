@@ -1,28 +1,23 @@
 //! Creating, opening and recovering a log.
 //!
 //! Opening lists the directory and looks at the segment that holds the flush point and at those after it,
-//! nothing else. What is past the flush point is checked byte by byte, cut at the first bad batch, and flushed
-//! before anybody sees it (rule B6). What is below is believed, and if it cannot even be walked it is refused,
-//! never cut (rule B9).
+//! nothing else: what it costs does not grow with the log. How those are recovered stands in `recover`.
 
-use super::checkpoint::CheckpointState;
 use super::claim::claim;
-use super::compaction::CompactState;
-use super::flush::FlushState;
+use super::recover::{Recovery, Seat};
 use super::{Log, LogConfig, LogDamage, OpenLogError, ReadError};
 use crate::compact::complete_swaps;
-use crate::dir::{FlushPoint, Indexed, LogDir, PartitionKey};
-use crate::disk::{Disk, DiskErrorKind, OpenMode};
+use crate::dir::{FlushPoint, LogDir, PartitionKey};
+use crate::disk::{Disk, DiskErrorKind};
 use crate::durable::{read_small, remove_if_there, sync_parent};
 use crate::epochs::EpochCache;
-use crate::index::{Entry, SegmentIndex};
 use crate::names::{FileKind, LEADER_EPOCHS, PARTITION_METADATA, PartitionName, Stage, parse_segment_file};
 use crate::producer::{self, ProducerStates};
-use crate::scan::{Damage, Hop, Order, ScanError, Sweep, read_marker};
-use crate::segment::{Index, Segment, path, read_index};
+use crate::scan::{Hop, read_marker};
+use crate::segment::path;
 use crate::text;
 use base::{EndOffset, LeaderEpoch, Now, Timestamp, TopicId, hit, planted};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use wire::record::BatchError;
@@ -50,38 +45,13 @@ pub struct Truncation {
 
 /// Files of a partition directory that opening works with.
 #[derive(Debug, Default)]
-struct Listing {
-    bases: BTreeSet<i64>,
+pub(super) struct Listing {
+    pub(super) bases: BTreeSet<i64>,
     snapshots: BTreeSet<i64>,
     /// Paths of what a crash left behind.
     leftovers: Vec<String>,
     /// A compaction was interrupted when its result was whole.
     has_swaps: bool,
-}
-
-/// A log on its way.
-struct Recovery<'d> {
-    dir: &'d LogDir,
-    path: &'d str,
-    config: &'d LogConfig,
-    point: Option<FlushPoint>,
-    closed: BTreeMap<i64, Option<Box<Segment>>>,
-    /// Segments that were looked at, in order.
-    tail: Vec<Segment>,
-    end: i64,
-    epochs: Vec<(LeaderEpoch, i64)>,
-    /// Something was kept or cut past the flush point.
-    touched: bool,
-    report: OpenReport,
-}
-
-/// Where a recovered log takes its place.
-struct Seat {
-    dir: Arc<LogDir>,
-    name: PartitionName,
-    key: PartitionKey,
-    start: EndOffset,
-    now: Now,
 }
 
 impl Log {
@@ -323,232 +293,6 @@ impl Listing {
     }
 }
 
-impl<'d> Recovery<'d> {
-    fn new(dir: &'d LogDir, path: &'d str, config: &'d LogConfig, point: Option<FlushPoint>) -> Self {
-        Self {
-            dir,
-            path,
-            config,
-            point,
-            closed: BTreeMap::new(),
-            tail: Vec::new(),
-            end: 0,
-            epochs: Vec::new(),
-            touched: false,
-            report: OpenReport::default(),
-        }
-    }
-
-    fn run(mut self, listing: &Listing) -> Result<Self, OpenLogError> {
-        let mut known = self.point.unwrap_or_default();
-        if known.end <= known.start {
-            // Nothing that counts is said to be durable; an interrupted new beginning looks like this.
-            known.end = EndOffset::ZERO;
-        }
-        self.check_head(listing, known)?;
-        // What lies before the start is deleted, perhaps not all of it yet: there may be holes.
-        let floor = listing.bases.range(..=known.end.max(known.start).0).next_back();
-        // A segment that was closed after the flush may have a tail that was cut off in memory only.
-        let before = floor.filter(|base| **base == known.end.0 && known.start < known.end);
-        let before = before.and_then(|base| listing.bases.range(..base).next_back());
-        let floor = before.or(floor).or_else(|| listing.bases.first());
-        let Some(floor) = floor.copied() else { return self.start_empty(known.start.0) };
-        self.closed = listing.bases.range(..floor).map(|base| (*base, None)).collect();
-        self.end = floor;
-        let tail: Vec<i64> = listing.bases.range(floor..).copied().collect();
-        for (index, base) in tail.iter().enumerate() {
-            let follows = if self.point.is_some() { *base == self.end } else { *base >= self.end };
-            if !follows {
-                self.stop(BatchError::OffsetsNotIncreasing { expected: self.end, found: *base });
-            } else {
-                self.recover_segment(*base, known.end.0)?;
-            }
-            if follows && tail.get(index + 1) == Some(&self.end) && self.report.truncation.take().is_some() {
-                hit!(tail_of_closed_segment_cut);
-            }
-            if self.report.truncation.is_some() {
-                let kept = index + usize::from(follows);
-                self.remove_segments(&tail[kept..])?;
-                break;
-            }
-        }
-        if self.end < known.start.0 {
-            return self.start_over(known.start.0);
-        }
-        self.make_durable()?;
-        Ok(self)
-    }
-
-    /// Whatever was durable must be there; that nothing is there at all is the same as being cut short.
-    fn check_head(&self, listing: &Listing, known: FlushPoint) -> Result<(), OpenLogError> {
-        if known.end <= known.start || planted!(B9) {
-            return Ok(());
-        }
-        let damage = match listing.bases.first().copied().map(EndOffset) {
-            None => LogDamage::Short { end: known.start, flushed: known.end },
-            Some(first) if first > known.start => LogDamage::Beheaded { first, start: known.start },
-            Some(_) => return Ok(()),
-        };
-        Err(OpenLogError::Damaged(damage))
-    }
-
-    fn start_empty(mut self, base: i64) -> Result<Self, OpenLogError> {
-        self.tail.push(Segment::create(&**self.dir.disk(), self.path, base)?);
-        self.end = base;
-        Ok(self)
-    }
-
-    /// Everything that is there lies before the start: none of it counts.
-    fn start_over(mut self, base: i64) -> Result<Self, OpenLogError> {
-        let all: Vec<i64> =
-            self.closed.keys().copied().chain(self.tail.iter().map(|segment| segment.base)).collect();
-        self.remove_segments(&all)?;
-        self.closed.clear();
-        self.tail.clear();
-        self.start_empty(base)
-    }
-
-    /// Walks what was durable of a segment and checks the rest.
-    fn recover_segment(&mut self, base: i64, flushed: i64) -> Result<(), OpenLogError> {
-        let disk = self.dir.disk();
-        let file = disk.open(&path(self.path, base, FileKind::Log, Stage::Live), OpenMode::Write)?;
-        let size = file.length()?;
-        let mut segment = Segment::with_index(base, file, size, Index::Memory(SegmentIndex::default()));
-        let mut position = 0;
-        self.end = base;
-        if flushed > base {
-            let index = self.read_indexes(base)?;
-            segment.written = (index.offsets.len(), index.times.len());
-            match segment.resume(index, self.config.index_interval_bytes, Some(flushed)) {
-                Ok(walked) => (position, self.end) = walked,
-                Err(ScanError::Damaged(damage)) if planted!(B9) => return self.cut(segment, damage),
-                Err(error) => return Err(OpenLogError::scan(base, error)),
-            }
-            if self.end < flushed && !planted!(B9) {
-                let (end, flushed) = (EndOffset(self.end), EndOffset(flushed));
-                return Err(OpenLogError::Damaged(LogDamage::Short { end, flushed }));
-            }
-        }
-        segment.trim_index_files(&**self.dir.disk(), self.path)?;
-        self.sweep(segment, position)
-    }
-
-    /// The index entries of which it is said that they are complete; none if they are not all there.
-    fn read_indexes(&self, base: i64) -> Result<SegmentIndex, OpenLogError> {
-        let indexed = self.point.unwrap_or_default().indexed;
-        if indexed.base != base || indexed.offsets == 0 {
-            return Ok(SegmentIndex::default());
-        }
-        let disk = self.dir.disk();
-        let mut offsets = read_entries_of(&**disk, self.path, base, FileKind::OffsetIndex)?;
-        let mut times = read_entries_of(&**disk, self.path, base, FileKind::TimeIndex)?;
-        if offsets.len() < indexed.offsets as usize || times.len() < indexed.times as usize {
-            hit!(index_dropped);
-            return Ok(SegmentIndex::default());
-        }
-        offsets.truncate(indexed.offsets as usize);
-        times.truncate(indexed.times as usize);
-        Ok(SegmentIndex::new(offsets, times))
-    }
-
-    /// Checks a segment's batches from `position` on, and cuts it at the first bad one.
-    fn sweep(&mut self, mut segment: Segment, position: u64) -> Result<(), OpenLogError> {
-        let strict = self.point.is_some() && !self.config.compacts;
-        let order = if strict { Order::Contiguous } else { Order::Increasing };
-        let file = Arc::clone(&segment.file);
-        let mut sweep = Sweep::new(&*file, position, segment.size, self.end, order);
-        self.touched |= position < segment.size;
-        self.report.checked_bytes += segment.size - position;
-        loop {
-            match sweep.next() {
-                Ok(None) => break,
-                Ok(Some(placed)) => {
-                    let header = &placed.header;
-                    segment.note(header, placed.position, self.config.index_interval_bytes);
-                    self.epochs.push((LeaderEpoch(header.partition_leader_epoch), header.base_offset));
-                    self.end = header.end_offset().0;
-                }
-                Err(ScanError::Damaged(damage)) => return self.cut(segment, damage),
-                Err(error) => return Err(OpenLogError::scan(segment.base, error)),
-            }
-        }
-        self.tail.push(segment);
-        Ok(())
-    }
-
-    fn cut(&mut self, mut segment: Segment, damage: Damage) -> Result<(), OpenLogError> {
-        hit!(tail_cut);
-        segment.file.truncate(damage.position)?;
-        segment.size = damage.position;
-        self.tail.push(segment);
-        self.stop(damage.cause);
-        Ok(())
-    }
-
-    /// The log ends here.
-    fn stop(&mut self, cause: BatchError) {
-        self.touched = true;
-        self.report.truncation = Some(Truncation { end: EndOffset(self.end), cause });
-    }
-
-    fn remove_segments(&mut self, bases: &[i64]) -> Result<(), OpenLogError> {
-        for base in bases.iter().rev() {
-            hit!(segment_cut);
-            remove_segment(&**self.dir.disk(), self.path, *base)?;
-        }
-        Ok(())
-    }
-
-    /// Nobody sees the tail before it is on the device (rule B6).
-    fn make_durable(&self) -> Result<(), OpenLogError> {
-        if !self.touched || planted!(B6) {
-            return Ok(());
-        }
-        for segment in &self.tail {
-            self.dir.fence_on_error(segment.file.sync_data())?;
-        }
-        self.dir.fence_on_error(sync_parent(&**self.dir.disk(), &format!("{}/", self.path)))?;
-        Ok(())
-    }
-
-    fn into_log(mut self, seat: Seat) -> Result<Log, OpenLogError> {
-        let Seat { dir, name, key, start, now } = seat;
-        let Some(active) = self.tail.pop() else {
-            return Err(OpenLogError::Damaged(LogDamage::Short { end: start, flushed: start }));
-        };
-        let mut unsealed = Vec::new();
-        for mut segment in self.tail {
-            segment.note_end();
-            unsealed.push(segment.base);
-            self.closed.insert(segment.base, Some(Box::new(segment)));
-        }
-        let first = self.closed.first_key_value().map_or(active.base, |(base, _)| *base);
-        let end = EndOffset(self.end);
-        let generation = dir.points().generation(key);
-        let cleaned = dir.cleaned(&name);
-        Ok(Log {
-            flush: FlushState::new(generation, unsealed),
-            checkpoint: CheckpointState::new(now, self.report.checked_bytes),
-            path: self.path.into(),
-            now,
-            dir,
-            name,
-            key,
-            config: self.config.clone(),
-            closed: self.closed,
-            active,
-            start: start.max(EndOffset(first)),
-            end,
-            flushed: end,
-            indexed: Indexed::default(),
-            compact: CompactState::new(cleaned.min(end).0),
-            epochs: EpochCache::default(),
-            producers: ProducerStates::default(),
-            snapshots: BTreeSet::new(),
-        })
-    }
-}
-
 /// Offsets of the snapshots in a partition directory.
 pub(super) fn list_snapshots(disk: &dyn Disk, dir: &str) -> Result<BTreeSet<i64>, OpenLogError> {
     let names = disk.list(dir)?.into_iter();
@@ -565,15 +309,6 @@ pub(super) fn remove_segment(disk: &dyn Disk, dir: &str, base: i64) -> Result<()
         remove_if_there(disk, &path(dir, base, kind, Stage::Live))?;
     }
     Ok(())
-}
-
-fn read_entries_of<E: Entry>(
-    disk: &dyn Disk,
-    dir: &str,
-    base: i64,
-    kind: FileKind,
-) -> Result<Vec<E>, OpenLogError> {
-    Ok(read_index(disk, &path(dir, base, kind, Stage::Live))?)
 }
 
 pub(super) fn read_error(error: ReadError) -> OpenLogError {

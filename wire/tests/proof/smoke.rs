@@ -5,19 +5,13 @@ mod batches;
 #[path = "../../../fuzz/src/messages.rs"]
 mod messages;
 
-use base::Rng;
+use base::{Rng, rounds};
 use ottla_wire::record::{BatchBuilder, BatchMeta, RecordFields, RecordHeader};
 use ottla_wire::testing::{Sample, Sampler, Shape};
 use ottla_wire::{Request, Stored};
 use std::ops::RangeInclusive;
 
 const MUTANTS: u64 = 60;
-
-/// `base` rounds, or so many times more as the lane `fuzz` says.
-fn rounds(base: u64) -> u64 {
-    let factor = std::env::vars().find(|(name, _)| name == "FUZZ_FACTOR");
-    base * factor.map_or(1, |(_, factor)| factor.parse().unwrap())
-}
 
 /// A few small wounds: bytes changed, bits turned, pieces cut out, doubled or moved.
 fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {

@@ -156,8 +156,7 @@ fn fuzz() -> Result<(), String> {
     let longer = ["FUZZ_FACTOR=20", "cargo", "test", "--quiet", "--locked"];
     run("env", &[&longer[..], &["-p", "ottla-wire", "--test", "proof", "smoke"]].concat())?;
     run("env", &[&longer[..], &["-p", "ottla-codec", "--test", "smoke"]].concat())?;
-    // Each round of these opens a whole log: the unit tests' number is enough.
-    run("cargo", &["test", "--quiet", "--locked", "-p", "ottla-seglog", "--lib", "damage"])
+    run("env", &[&longer[..], &["-p", "ottla-seglog", "--lib", "damage"]].concat())
 }
 
 fn sim() -> Result<(), String> {

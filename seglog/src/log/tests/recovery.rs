@@ -152,6 +152,83 @@ fn a_hole_between_segments_ends_the_log() {
 }
 
 #[test]
+fn a_hole_that_a_crash_left_where_nothing_was_ever_flushed_ends_the_log_too() {
+    for compacts in [false, true] {
+        let config = LogConfig { compacts, ..small() };
+        let disk = MemDisk::new();
+        let mut log = create_with(&disk, config.clone());
+        (0..30).for_each(|_| _ = append(&mut log, &plain(3)).unwrap());
+        drop(log);
+        let logs: Vec<_> = files(&disk).into_iter().filter(|name| name.ends_with(".log")).collect();
+        disk.remove(&format!("t-0/{}", logs[1])).unwrap();
+        let (mut log, report) = open_with(&disk, config.clone()).unwrap();
+        let second: i64 = logs[1][..20].parse().unwrap();
+        assert_eq!((log.end(), log.segments()), (EndOffset(second), 1));
+        assert!(report.truncation.is_some());
+        flush_twice(&mut log);
+        drop(log);
+        assert!(open_with(&disk, config).is_ok(), "and is no damage later");
+    }
+}
+
+#[test]
+fn a_torn_base_offset_moves_no_log_whether_it_compacts_or_not() {
+    for compacts in [false, true] {
+        let config = LogConfig { compacts, ..LogConfig::default() };
+        let disk = MemDisk::new();
+        let mut log = create_with(&disk, config.clone());
+        (0..3).for_each(|_| _ = append(&mut log, &plain(3)).unwrap());
+        let at = log.size().unwrap() / 3 * 2;
+        drop(log);
+        let path = "t-0/00000000000000000000.log";
+        let file = disk.open(path, OpenMode::Write).unwrap();
+        // A sector that did not get to the device ended within the header.
+        file.write_at(&mut [std::io::IoSlice::new(&[0x49, 0x9e, 0x11])], at).unwrap();
+        let (log, report) = open_with(&disk, config).unwrap();
+        assert_eq!((log.end(), report.truncation.is_some()), (EndOffset(6), true), "{compacts}");
+    }
+}
+
+#[test]
+fn a_gap_that_apache_kafkas_cleaner_left_is_no_damage() {
+    let disk = MemDisk::new();
+    let mut log = create_with(&disk, small());
+    (0..30).for_each(|_| _ = append(&mut log, &plain(3)).unwrap());
+    log.roll(at(0)).unwrap();
+    flush_twice(&mut log);
+    drop(log);
+    let logs: Vec<_> = files(&disk).into_iter().filter(|name| name.ends_with(".log")).collect();
+    let batch = plain(3).len() as u64;
+    for name in &logs[..logs.len() - 1] {
+        let path = format!("t-0/{name}");
+        let short = length(&disk, &path) - batch;
+        disk.open(&path, OpenMode::Write).unwrap().truncate(short).unwrap();
+        disk.remove(&path.replace(".log", ".index")).unwrap();
+    }
+    assert!(open_with(&disk, small()).is_err(), "in a directory of our own it is");
+    for ours in [crate::names::FORMAT, crate::names::FLUSH_POINTS] {
+        disk.remove(ours).unwrap();
+    }
+    let meta = "version=1\ncluster.id=c\nnode.id=1\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\n";
+    crate::durable::write_small(&disk, "meta.properties", meta.as_bytes()).unwrap();
+    crate::durable::write_small(&disk, "recovery-point-offset-checkpoint", b"0\n1\nt 0 90\n").unwrap();
+    for config in [small(), LogConfig { compacts: true, ..small() }] {
+        for _ in 0..2 {
+            let (mut log, _) = open_with(&disk, config.clone()).unwrap();
+            assert_eq!(log.end(), EndOffset(90));
+            let found = (0..90).filter(|offset| {
+                let slice = log.read(EndOffset(*offset), 1, log.end(), true).unwrap();
+                slice.is_some_and(|slice| slice.base.0 <= *offset)
+            });
+            assert_eq!(found.count(), (31 - logs.len()) * 3);
+            append(&mut log, &plain(3)).unwrap();
+            flush_twice(&mut log);
+            log.truncate_to(EndOffset(90), at(0)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_retry_after_a_restart_is_still_a_retry() {
     let from = |sequence| {
         let meta =
