@@ -11,6 +11,7 @@
 mod entry;
 pub mod forming;
 mod io;
+mod message;
 mod node;
 mod storage;
 

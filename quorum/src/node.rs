@@ -5,11 +5,11 @@ mod offers;
 
 use crate::entry::{Entry, EntryKind, HardState, Membership, RaftId, SnapshotPoint};
 use crate::io::{Committed, NotLeader, Output, Persist, ProposalId, QuorumError, Role, Start};
+use crate::message;
 use crate::storage::Memory;
 use base::{Rng, hit, planted};
 use bytes::Bytes;
 use offers::Offers;
-use protobuf::Message as _;
 use raft::eraftpb::{self, MessageType};
 use raft::{RawNode, StateRole};
 
@@ -110,7 +110,7 @@ impl Quorum {
     /// # Errors
     /// When the message shows that this member's disk has lost what it had confirmed.
     pub fn step(&mut self, message: &[u8]) -> Result<(), QuorumError> {
-        let Ok(message) = eraftpb::Message::parse_from_bytes(message) else {
+        let Some(message) = message::decode(message) else {
             hit!(quorum_garbled_message);
             return Ok(());
         };
@@ -128,21 +128,12 @@ impl Quorum {
         Ok(())
     }
 
-    /// What may come from the network. A proposal could panic the leader (an empty one) or bypass the controller;
-    /// a hand-over is the leader's own decision.
+    /// Whether a message is one for this member, and says nothing that would bring the core down.
     fn is_fit(&self, message: &eraftpb::Message) -> bool {
-        let kind = message.get_msg_type();
-        let local = matches!(
-            kind,
-            MessageType::MsgPropose
-                | MessageType::MsgTransferLeader
-                | MessageType::MsgReadIndex
-                | MessageType::MsgReadIndexResp
-        );
         let follows = |(entry, after): (&eraftpb::Entry, u64)| entry.index.checked_sub(1) == Some(after);
         let ordered = message.entries.iter().zip(message.index..).all(follows);
-        let sound = kind != MessageType::MsgSnapshot || offers::is_sound(message);
-        !local && message.to == self.id.0 && message.from != 0 && message.term != 0 && ordered && sound
+        let sound = message.get_msg_type() != MessageType::MsgSnapshot || offers::is_sound(message);
+        message.to == self.id.0 && message.from != 0 && message.term != 0 && ordered && sound
     }
 
     /// A leader never tells a commit beyond what this member has confirmed to it.
@@ -197,7 +188,7 @@ impl Quorum {
             self.installed = Some(point);
         }
         self.fix_timeout();
-        encode(done.waiting)
+        encode(&done.waiting)
     }
 
     /// Collects what follows from the inputs so far. While a write is in flight only what needs no other
@@ -232,7 +223,7 @@ impl Quorum {
 
     fn take_ready(&mut self, output: &mut Output) {
         let mut ready = self.node.ready();
-        output.send.append(&mut encode(ready.take_messages()));
+        output.send.append(&mut encode(&ready.take_messages()));
         let waiting = ready.take_persisted_messages();
         let snapshot = Some(ready.snapshot())
             .filter(|snapshot| snapshot.get_metadata().index != 0)
@@ -259,11 +250,11 @@ impl Quorum {
         let persist = Persist { number, hard_state: vote_changed, snapshot, entries, membership };
         if persist.is_empty() {
             self.node.on_persist_ready(number);
-            output.send.append(&mut encode(waiting));
+            output.send.append(&mut encode(&waiting));
             return;
         }
         if planted!(B12) {
-            output.send.append(&mut encode(waiting.clone()));
+            output.send.append(&mut encode(&waiting));
         }
         self.in_flight = Some(InFlight { number, waiting, snapshot: persist.snapshot.clone() });
         output.persist = Some(persist);
@@ -392,10 +383,9 @@ impl Persist {
     }
 }
 
-fn encode(messages: Vec<eraftpb::Message>) -> Vec<(RaftId, Bytes)> {
-    let encode_one =
-        |m: eraftpb::Message| m.write_to_bytes().ok().map(|bytes| (RaftId(m.to), Bytes::from(bytes)));
-    messages.into_iter().filter_map(encode_one).collect()
+fn encode(messages: &[eraftpb::Message]) -> Vec<(RaftId, Bytes)> {
+    let encode_one = |m: &eraftpb::Message| message::encode(m).map(|bytes| (RaftId(m.to), bytes));
+    messages.iter().filter_map(encode_one).collect()
 }
 
 fn check_start(start: &Start) -> Result<(), QuorumError> {

@@ -78,6 +78,7 @@ impl Quorum {
     }
 
     pub(super) fn apply_membership(&mut self, index: u64, change: &[u8]) {
+        // Made by this node or by `message`, never taken as it came.
         let change = ConfChangeV2::parse_from_bytes(change).unwrap_or_default();
         let state = self.node.apply_conf_change(&change);
         // Every member starts from a snapshot that names the founders, so that all apply the same to the same (E1).

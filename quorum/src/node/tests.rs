@@ -91,11 +91,10 @@ fn contradictions_on_disk_are_refused() {
 fn messages_that_must_not_come_from_the_network_are_dropped() {
     let mut quorum = lone(HardState::default(), vec![]);
     let _ = settle(&mut quorum);
-    let mut proposal = eraftpb::Message::new();
-    proposal.set_msg_type(MessageType::MsgPropose);
-    proposal.to = 1;
-    proposal.from = 2;
-    quorum.step(&proposal.write_to_bytes().unwrap()).unwrap();
+    let mut misdirected = eraftpb::Message::new();
+    misdirected.set_msg_type(MessageType::MsgHeartbeat);
+    (misdirected.to, misdirected.from, misdirected.term) = (7, 2, 9);
+    quorum.step(&message::encode(&misdirected).unwrap()).unwrap();
     quorum.step(b"\xff\xff\xff\xff").unwrap();
     let output = quorum.output();
     assert!(output.persist.is_none() && output.send.is_empty());
@@ -153,6 +152,6 @@ fn a_heartbeat_that_knows_more_than_the_disk_stops_the_member() {
     let mut heartbeat = eraftpb::Message::new();
     heartbeat.set_msg_type(MessageType::MsgHeartbeat);
     (heartbeat.from, heartbeat.to, heartbeat.term, heartbeat.commit) = (2, 1, 1, 5);
-    let error = quorum.step(&heartbeat.write_to_bytes().unwrap()).unwrap_err();
+    let error = quorum.step(&message::encode(&heartbeat).unwrap()).unwrap_err();
     assert!(error.to_string().contains("has lost data"), "{error}");
 }
