@@ -120,7 +120,11 @@ impl Target<'_> {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
-            if !state.is_on(own) || replicas.contains_key(&(topic.id, index)) {
+            if let Some(replica) = replicas.get(&(topic.id, index)) {
+                replica.lead(own, state, fx);
+                continue;
+            }
+            if !state.is_on(own) {
                 continue;
             }
             let opening = Opening {

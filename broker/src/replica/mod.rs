@@ -18,7 +18,7 @@ use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
 use crate::upkeep::Stirred;
 use accept::{Accepted, accept, too_large};
-use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, planted};
+use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, hit, planted};
 use cluster::config::{Durability, TimestampType, TopicConfig};
 use cluster::partition::Rules;
 use cluster::{Leader, PartitionState, Progress};
@@ -202,6 +202,23 @@ impl Replica {
             tending: Tending::default(),
         };
         Ok(Self { topic, name: name.clone(), index, inner: Mutex::new(inner) })
+    }
+
+    /// Leads in a new epoch, if the controller says so: what is appended from now on is told apart from what was.
+    pub(crate) fn lead(&self, own: BrokerId, state: &PartitionState, fx: &mut Effects) {
+        let mut inner = self.inner();
+        let Some(leader) = &inner.leader else { return };
+        if state.leader != Some(own) || state.leader_epoch <= leader.epoch {
+            return;
+        }
+        hit!(partition_led_anew);
+        let (own_progress, high_watermark) = (leader.own(), leader.high_watermark());
+        let rules = rules(&inner.config);
+        inner.log.begin_epoch(state.leader_epoch);
+        inner.leader = Some(Leader::new(own, state, rules, own_progress, high_watermark));
+        let told = inner.wake();
+        drop(inner);
+        tell(told, fx);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -1,6 +1,6 @@
 //! Broker registrations, features and producer ids.
 
-use super::{Outcome, PRODUCER_ID_BLOCK, Refusal, Reply};
+use super::{Defaults, Outcome, PRODUCER_ID_BLOCK, Refusal, Reply, partitions};
 use crate::image::Image;
 use crate::record::Record;
 use alloc::format;
@@ -27,11 +27,17 @@ pub(super) fn allocate_producer_ids(image: &Image, broker: BrokerId, records: &m
     Reply::ProducerIds { first, count: PRODUCER_ID_BLOCK }
 }
 
-pub(super) fn unfence(image: &Image, id: BrokerId, epoch: i64, records: &mut Vec<Record>) -> Reply {
+pub(super) fn unfence(
+    image: &Image,
+    soft: &Defaults,
+    (id, epoch): (BrokerId, i64),
+    records: &mut Vec<Record>,
+) -> Reply {
     let known = image.broker(id).filter(|broker| broker.epoch == epoch);
     Reply::Done(match known {
         Some(_) => {
             records.push(Record::BrokerFence { id, epoch, fenced: false });
+            partitions::revive(image, soft, id, records);
             Ok(())
         }
         None => Err(Refusal::new(

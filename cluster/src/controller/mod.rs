@@ -7,6 +7,7 @@
 mod brokers;
 mod configs;
 mod names;
+mod partitions;
 mod topics;
 
 use crate::config::Overrides;
@@ -198,9 +199,10 @@ impl Machine for Controller {
                     fenced: true,
                 };
                 records.push(Record::RegisterBroker(registration));
+                partitions::leave(image, soft, id, &mut records);
                 Reply::Registered { epoch }
             }
-            Command::UnfenceBroker { id, epoch } => brokers::unfence(image, id, epoch, &mut records),
+            Command::UnfenceBroker { id, epoch } => brokers::unfence(image, soft, (id, epoch), &mut records),
             Command::UpdateFeatures { updates, validate_only } => {
                 brokers::update_features(image, updates, validate_only, &mut records)
             }

@@ -20,18 +20,29 @@ impl World {
             ..Defaults::default()
         };
         let mut world = Self { image: Some(Image::new(Uuid([1; 16]))), defaults };
-        for id in (0..brokers).map(BrokerId) {
-            let register = Command::RegisterBroker {
-                id,
-                incarnation: Uuid::ZERO,
-                endpoints: vec![],
-                rack: None,
-                directories: vec![],
-            };
-            let Reply::Registered { epoch } = world.ask(register) else { panic!("not registered") };
-            assert_eq!(world.ask(Command::UnfenceBroker { id, epoch }), Reply::Done(Ok(())));
-        }
+        (0..brokers).map(BrokerId).for_each(|id| world.start(id));
         world
+    }
+
+    fn register(&mut self, id: BrokerId) -> i64 {
+        let register = Command::RegisterBroker {
+            id,
+            incarnation: Uuid::ZERO,
+            endpoints: vec![],
+            rack: None,
+            directories: vec![],
+        };
+        let Reply::Registered { epoch } = self.ask(register) else { panic!("not registered") };
+        epoch
+    }
+
+    fn start(&mut self, id: BrokerId) {
+        let epoch = self.register(id);
+        assert_eq!(self.ask(Command::UnfenceBroker { id, epoch }), Reply::Done(Ok(())));
+    }
+
+    fn partition(&self, topic: &str) -> crate::PartitionState {
+        self.image.as_ref().unwrap().topic(topic).unwrap().partitions[0].clone()
     }
 
     fn ask(&mut self, command: Command) -> Reply {
@@ -242,4 +253,29 @@ fn a_snapshot_holds_everything() {
     }
     assert!(copy.snapshot().eq(image.snapshot()));
     assert_eq!(copy.topic("a"), image.topic("a"));
+}
+
+#[test]
+fn a_broker_that_starts_anew_leads_in_a_new_epoch() {
+    let mut world = World::new(1);
+    world.create(topic("t", 1, 1)).unwrap();
+    let before = world.partition("t");
+    let epoch = world.register(BrokerId(0));
+    let between = world.partition("t");
+    assert_eq!((between.leader, &between.isr[..], &between.elr[..]), (None, &[][..], &[BrokerId(0)][..]));
+    world.ask(Command::UnfenceBroker { id: BrokerId(0), epoch });
+    let after = world.partition("t");
+    assert_eq!((after.leader, after.isr, after.elr), (before.leader, before.isr, before.elr));
+    assert!(before.leader_epoch < between.leader_epoch && between.leader_epoch < after.leader_epoch);
+}
+
+#[test]
+fn another_replica_leads_on_and_who_comes_back_has_to_catch_up() {
+    let mut world = World::new(3);
+    world.create(topic("t", 1, 3)).unwrap();
+    let first = world.partition("t").leader.unwrap();
+    world.start(first);
+    let after = world.partition("t");
+    assert!(after.leader.is_some_and(|leader| leader != first && after.isr.contains(&leader)));
+    assert!(!after.isr.contains(&first) && after.elr.is_empty(), "two of three are enough: {after:?}");
 }
