@@ -125,7 +125,9 @@ impl Metadata {
             replication_factor: node.config.default_replication_factor,
             delete_topics: node.config.delete_topics,
             fixed: node.fixed.clone(),
+            session_timeout: node.config.broker_session_timeout,
             rng: Some(rng),
+            ..Defaults::default()
         };
         let view = View { node: node.clone(), image: Arc::new(image.clone()), replicas: Replicas::default() };
         let view = Arc::new(view);

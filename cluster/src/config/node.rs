@@ -122,6 +122,8 @@ pub struct NodeConfig {
     pub queued_bytes_max: Option<u64>,
     /// How long a connection may stay idle; `None` for ever.
     pub connections_idle_max: Option<Span>,
+    /// How long a broker may be silent before the controller fences it.
+    pub broker_session_timeout: Span,
     /// The most incremental fetch sessions.
     pub fetch_sessions_max: u32,
     /// The most bytes that one fetch returns.
@@ -170,6 +172,7 @@ impl NodeConfig {
             request_bytes_max: get.int("socket.request.max.bytes")?,
             queued_bytes_max: get.queued_bytes_max()?,
             connections_idle_max: get.limit("connections.max.idle.ms")?,
+            broker_session_timeout: get.span("broker.session.timeout.ms")?,
             fetch_sessions_max: get.int("max.incremental.fetch.session.cache.slots")?,
             fetch_bytes_max: get.int("fetch.max.bytes")?,
             producer_id_expiration: get.span("producer.id.expiration.ms")?,

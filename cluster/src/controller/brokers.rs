@@ -1,6 +1,6 @@
 //! Broker registrations, features and producer ids.
 
-use super::{Defaults, Outcome, PRODUCER_ID_BLOCK, Refusal, Reply, partitions};
+use super::{Defaults, Outcome, PRODUCER_ID_BLOCK, Refusal, Reply, lifecycle, partitions};
 use crate::image::Image;
 use crate::record::Record;
 use alloc::format;
@@ -33,18 +33,10 @@ pub(super) fn unfence(
     (id, epoch): (BrokerId, i64),
     records: &mut Vec<Record>,
 ) -> Reply {
-    let known = image.broker(id).filter(|broker| broker.epoch == epoch);
-    Reply::Done(match known {
-        Some(_) => {
-            records.push(Record::BrokerFence { id, epoch, fenced: false });
-            partitions::revive(image, soft, id, records);
-            Ok(())
-        }
-        None => Err(Refusal::new(
-            ErrorCode::StaleBrokerEpoch,
-            format!("Broker {id} has no registration with epoch {epoch}: it must register again."),
-        )),
-    })
+    Reply::Done(lifecycle::known(image, id, epoch).map(|_| {
+        records.push(Record::BrokerFence { id, epoch, fenced: false });
+        partitions::revive(image, soft, id, records);
+    }))
 }
 
 /// A new level of a feature.

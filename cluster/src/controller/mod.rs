@@ -6,21 +6,26 @@
 
 mod brokers;
 mod configs;
+mod lifecycle;
 mod names;
 mod partitions;
 mod topics;
 
 use crate::config::Overrides;
 use crate::image::{Delta, Image};
+use crate::partition::PartitionState;
 use crate::record::{Endpoint, Record};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use base::{BrokerId, Decision, Machine, Now, ProducerId, Rng, TopicId, Uuid};
+use base::{BrokerId, Decision, Instant, Machine, Now, ProducerId, Rng, Span, TopicId, Uuid};
 use wire::ErrorCode;
 
 pub use brokers::{FEATURES, FeatureUpdate};
 pub use configs::{ConfigChange, ConfigOp, Subject};
+pub use lifecycle::{Alive, Heartbeat};
 pub use names::check_topic_name;
+pub use partitions::PartitionChange;
 pub use topics::{CreatedTopic, Factor, GrowTopic, NewTopic, TopicRef};
 
 /// Producer ids that one allocation hands out.
@@ -100,6 +105,19 @@ pub enum Command {
         /// Its registration.
         epoch: i64,
     },
+    /// A broker says that it is alive.
+    Heartbeat(Heartbeat),
+    /// Fence a broker that was not heard of for too long, if there is one.
+    ExpireSessions,
+    /// A broker wants other replicas in sync where it leads (AlterPartition).
+    AlterPartitions {
+        /// The broker.
+        broker: BrokerId,
+        /// Its registration.
+        epoch: i64,
+        /// Where, and which.
+        changes: Vec<PartitionChange>,
+    },
     /// Set the level of features.
     UpdateFeatures {
         /// What to change.
@@ -130,6 +148,12 @@ pub enum Reply {
         /// To be carried by all later requests of that broker.
         epoch: i64,
     },
+    /// What a living broker has to know.
+    Alive(Alive),
+    /// Who was fenced; there may be more.
+    Expired(Option<BrokerId>),
+    /// Per partition, in the order of the request: its state now.
+    Partitions(Vec<Outcome<PartitionState>>),
     /// Done, or refused as a whole.
     Done(Outcome<()>),
 }
@@ -145,6 +169,10 @@ pub struct Defaults {
     pub delete_topics: bool,
     /// The settings of this node's file, for checks that depend on them.
     pub fixed: Overrides,
+    /// How long a broker may be silent.
+    pub session_timeout: Span,
+    /// When each broker was heard of last by this controller.
+    pub sessions: BTreeMap<BrokerId, Instant>,
     /// The topic ids to come: seeded once by the shell's entropy.
     pub rng: Option<Rng>,
 }
@@ -168,7 +196,7 @@ impl Machine for Controller {
     fn decide(
         hard: &Self::Hard,
         soft: &mut Self::Soft,
-        _now: Now,
+        now: Now,
         (token, command): Self::Command,
     ) -> Decided {
         let Some(image) = hard else { return Decision::default() };
@@ -203,6 +231,14 @@ impl Machine for Controller {
                 Reply::Registered { epoch }
             }
             Command::UnfenceBroker { id, epoch } => brokers::unfence(image, soft, (id, epoch), &mut records),
+            Command::Heartbeat(beat) => lifecycle::heartbeat(image, soft, now, beat, &mut records),
+            Command::ExpireSessions => {
+                let (reply, wake_at) = lifecycle::expire(image, soft, now, &mut records);
+                return Decision { records, replies: alloc::vec![(token, reply)], wake_at };
+            }
+            Command::AlterPartitions { broker, epoch, changes } => {
+                partitions::alter(image, soft, (broker, epoch), &changes, &mut records)
+            }
             Command::UpdateFeatures { updates, validate_only } => {
                 brokers::update_features(image, updates, validate_only, &mut records)
             }

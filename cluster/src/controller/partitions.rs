@@ -1,11 +1,76 @@
-//! What a broker's coming and going does to its partitions.
+//! What happens to partitions: their leaders ask for other replicas in sync, their brokers come and go.
 
-use super::Defaults;
-use crate::image::{Image, Topic};
-use crate::partition::PartitionState;
+use super::{Defaults, Outcome, Refusal, Reply, lifecycle};
+use crate::image::{Delta, Image, Topic};
+use crate::partition::{IsrChange, PartitionState, Refused};
 use crate::record::Record;
+use alloc::format;
 use alloc::vec::Vec;
-use base::{BrokerId, PartitionIndex};
+use base::{BrokerId, PartitionIndex, TopicId};
+use wire::ErrorCode;
+
+/// A leader's wish for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionChange {
+    /// Its topic.
+    pub topic: TopicId,
+    /// Its number.
+    pub index: PartitionIndex,
+    /// What is wanted.
+    pub change: IsrChange,
+}
+
+/// Each partition for itself; a partition that is named twice is decided against its first change.
+pub(super) fn alter(
+    image: &Image,
+    soft: &Defaults,
+    (broker, epoch): (BrokerId, i64),
+    changes: &[PartitionChange],
+    records: &mut Vec<Record>,
+) -> Reply {
+    if let Err(refusal) = lifecycle::known(image, broker, epoch) {
+        return Reply::Done(Err(refusal));
+    }
+    let mut image = image.clone();
+    let mut one = |wanted: &PartitionChange| {
+        let state = alter_one(&image, soft, wanted)?;
+        let record = Record::Partition { topic: wanted.topic, index: wanted.index, state: state.clone() };
+        image.replay(&record, &mut Delta::default());
+        records.push(record);
+        Ok(state)
+    };
+    Reply::Partitions(changes.iter().map(&mut one).collect())
+}
+
+fn alter_one(image: &Image, soft: &Defaults, wanted: &PartitionChange) -> Outcome<PartitionState> {
+    let PartitionChange { topic: id, index, change } = wanted;
+    let topic = image
+        .topic_by_id(*id)
+        .ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicId, format!("There is no topic {id}.")))?;
+    let state = topic.partition(*index).ok_or_else(|| {
+        let message = format!("{} has no partition {index}.", topic.name);
+        Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
+    })?;
+    // Who stays in sync and has not been heard of is not claimed to be in any life.
+    let eligible = |id: BrokerId, epoch: i64| {
+        image.broker(id).is_some_and(|broker| !broker.fenced && (epoch == -1 || epoch == broker.epoch))
+    };
+    let min_isr = min_isr_of(image, soft, topic);
+    state.change_isr(change, min_isr, eligible).map_err(|refused| {
+        let (code, why) = match refused {
+            Refused::Fenced => (ErrorCode::FencedLeaderEpoch, "somebody else leads by now".into()),
+            Refused::Ahead => (ErrorCode::NotController, "the asker knows a later controller".into()),
+            Refused::Outdated => (ErrorCode::InvalidUpdateVersion, "it has changed since".into()),
+            Refused::Ineligible(id) => {
+                (ErrorCode::IneligibleReplica, format!("broker {id} is fenced, or not the one that was seen"))
+            }
+            Refused::Invalid => {
+                (ErrorCode::InvalidRequest, "these are not replicas, the leader among them, each once".into())
+            }
+        };
+        Refusal::new(code, format!("{}-{index}: {why}.", topic.name))
+    })
+}
 
 /// A broker may not lead any more: it is fenced, or started anew. Each of its partitions gets another leader, or none.
 /// Even where it will lead again nothing may be written under the old epoch: what was at the end of its log may be gone,

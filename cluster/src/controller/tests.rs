@@ -1,8 +1,10 @@
 use super::*;
 use crate::config::ResourceKind;
+use crate::partition::IsrChange;
 use crate::record::Resource;
 use alloc::string::ToString;
 use alloc::vec;
+use base::{LeaderEpoch, PartitionIndex};
 
 struct World {
     image: Option<Image>,
@@ -17,6 +19,7 @@ impl World {
             replication_factor: 3,
             delete_topics: true,
             rng: Some(Rng::new(1)),
+            session_timeout: Span::from_millis(9_000),
             ..Defaults::default()
         };
         let mut world = Self { image: Some(Image::new(Uuid([1; 16]))), defaults };
@@ -46,7 +49,14 @@ impl World {
     }
 
     fn ask(&mut self, command: Command) -> Reply {
-        let decided = Controller::decide(&self.image, &mut self.defaults, Now::default(), (7, command));
+        self.ask_at(0, command)
+    }
+
+    /// Asks so many seconds after the beginning.
+    fn ask_at(&mut self, seconds: u64, command: Command) -> Reply {
+        let mono = Instant::from_nanos(seconds * 1_000_000_000);
+        let now = Now { mono, ..Now::default() };
+        let decided = Controller::decide(&self.image, &mut self.defaults, now, (7, command));
         for record in &decided.records {
             Controller::replay(&mut self.image, record);
         }
@@ -278,4 +288,88 @@ fn another_replica_leads_on_and_who_comes_back_has_to_catch_up() {
     let after = world.partition("t");
     assert!(after.leader.is_some_and(|leader| leader != first && after.isr.contains(&leader)));
     assert!(!after.isr.contains(&first) && after.elr.is_empty(), "two of three are enough: {after:?}");
+}
+
+fn beat(id: i32) -> Heartbeat {
+    Heartbeat { broker: BrokerId(id), epoch: 1, replayed: 1, wants_fence: false }
+}
+
+#[test]
+fn who_is_silent_for_a_session_is_fenced_and_leads_nothing() {
+    let mut world = World::new(3);
+    world.create(topic("t", 1, 3)).unwrap();
+    let leader = world.partition("t").leader.unwrap();
+    // A new controller gives everybody a whole session.
+    assert_eq!(world.ask_at(100, Command::ExpireSessions), Reply::Expired(None));
+    for id in (0..3).filter(|id| *id != leader.0) {
+        let alive = Reply::Alive(Alive { is_caught_up: true, is_fenced: false });
+        assert_eq!(world.ask_at(105, Command::Heartbeat(beat(id))), alive);
+    }
+    assert_eq!(world.ask_at(108, Command::ExpireSessions), Reply::Expired(None));
+    assert_eq!(world.ask_at(109, Command::ExpireSessions), Reply::Expired(Some(leader)));
+    assert_eq!(world.ask_at(109, Command::ExpireSessions), Reply::Expired(None));
+    let after = world.partition("t");
+    assert!(after.leader.is_some_and(|next| next != leader) && !after.isr.contains(&leader));
+    // It comes back by itself.
+    let back = world.ask_at(110, Command::Heartbeat(beat(leader.0)));
+    assert_eq!(back, Reply::Alive(Alive { is_caught_up: true, is_fenced: false }));
+}
+
+#[test]
+fn a_broker_is_unfenced_once_it_knows_its_own_registration() {
+    let mut world = World::new(1);
+    world.register(BrokerId(0));
+    let early = Heartbeat { replayed: 0, ..beat(0) };
+    let waits = Reply::Alive(Alive { is_caught_up: false, is_fenced: true });
+    assert_eq!(world.ask(Command::Heartbeat(early)), waits);
+    let unready = Heartbeat { wants_fence: true, ..beat(0) };
+    assert_eq!(
+        world.ask(Command::Heartbeat(unready)),
+        Reply::Alive(Alive { is_caught_up: true, is_fenced: true })
+    );
+    let ready = Reply::Alive(Alive { is_caught_up: true, is_fenced: false });
+    assert_eq!(world.ask(Command::Heartbeat(beat(0))), ready);
+    let other_life = Heartbeat { epoch: 7, ..beat(0) };
+    let Reply::Done(outcome) = world.ask(Command::Heartbeat(other_life)) else { panic!("not refused") };
+    assert_eq!(code(outcome), ErrorCode::StaleBrokerEpoch);
+}
+
+#[test]
+fn a_leader_changes_who_is_in_sync_and_every_refusal_has_kafkas_code() {
+    let mut world = World::new(3);
+    let created = world.create(topic("t", 1, 3)).unwrap();
+    let state = world.partition("t");
+    let leader = state.leader.unwrap();
+    let good = IsrChange {
+        from: leader,
+        leader_epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
+        isr: vec![(leader, 1)],
+    };
+    let mut alter = |topic: TopicId, change: &IsrChange| {
+        let changes = vec![PartitionChange { topic, index: PartitionIndex(0), change: change.clone() }];
+        let reply = world.ask(Command::AlterPartitions { broker: leader, epoch: 1, changes });
+        let Reply::Partitions(mut outcomes) = reply else { panic!("{reply:?}") };
+        outcomes.remove(0)
+    };
+    let epoch = |by: i32| LeaderEpoch(state.leader_epoch.0 + by);
+    let bad = [
+        (IsrChange { leader_epoch: epoch(-1), ..good.clone() }, ErrorCode::FencedLeaderEpoch),
+        (IsrChange { leader_epoch: epoch(1), ..good.clone() }, ErrorCode::NotController),
+        (
+            IsrChange { partition_epoch: state.partition_epoch - 1, ..good.clone() },
+            ErrorCode::InvalidUpdateVersion,
+        ),
+        (IsrChange { isr: vec![], ..good.clone() }, ErrorCode::InvalidRequest),
+        (IsrChange { isr: vec![(leader, 1), (BrokerId(9), 1)], ..good.clone() }, ErrorCode::InvalidRequest),
+        (IsrChange { isr: vec![(leader, 8)], ..good.clone() }, ErrorCode::IneligibleReplica),
+    ];
+    for (change, expected) in bad {
+        assert_eq!(code(alter(created.id, &change)), expected, "{change:?}");
+    }
+    assert_eq!(code(alter(TopicId(Uuid([7; 16])), &good)), ErrorCode::UnknownTopicId);
+    let changed = alter(created.id, &good).unwrap();
+    assert_eq!((&changed.isr[..], changed.partition_epoch), (&[leader][..], state.partition_epoch + 1));
+    assert_eq!(code(alter(created.id, &good)), ErrorCode::InvalidUpdateVersion, "once is enough");
+    assert_eq!(world.partition("t"), changed);
 }

@@ -40,8 +40,10 @@ pub struct IsrChange {
 /// Why an [`IsrChange`] is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Somebody else leads, or leads again: FENCED_LEADER_EPOCH, or NOT_LEADER_OR_FOLLOWER for a later epoch.
-    NotLeader,
+    /// There was an election since: FENCED_LEADER_EPOCH.
+    Fenced,
+    /// The asker knows of more than this controller: NOT_CONTROLLER.
+    Ahead,
     /// The asker knows an earlier state: INVALID_UPDATE_VERSION.
     Outdated,
     /// A replica that may not be in sync: fenced, about to stop, or started anew since: INELIGIBLE_REPLICA.
@@ -82,10 +84,16 @@ impl PartitionState {
         min_isr: usize,
         is_eligible: impl Fn(BrokerId, i64) -> bool,
     ) -> Result<Self, Refused> {
-        if self.leader != Some(change.from) || self.leader_epoch != change.leader_epoch {
-            return Err(Refused::NotLeader);
+        if change.leader_epoch < self.leader_epoch {
+            return Err(Refused::Fenced);
         }
-        if self.partition_epoch != change.partition_epoch {
+        if change.leader_epoch > self.leader_epoch || change.partition_epoch > self.partition_epoch {
+            return Err(Refused::Ahead);
+        }
+        if self.leader != Some(change.from) {
+            return Err(Refused::Invalid);
+        }
+        if change.partition_epoch < self.partition_epoch {
             return Err(Refused::Outdated);
         }
         let named = |id: BrokerId| change.isr.iter().filter(|(other, _)| *other == id).count() == 1;

@@ -333,7 +333,7 @@ impl World {
                     leader.refused(change.partition_epoch);
                 }
             }
-            Err(Refused::NotLeader | Refused::Outdated) => {}
+            Err(Refused::Fenced | Refused::Ahead | Refused::Outdated) => {}
         }
         true
     }
