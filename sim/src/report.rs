@@ -39,6 +39,7 @@ pub const MARKS: &[&str] = &[
     "metadata_waits_for_space",
     "offsets_of_deleted_topics",
     "partition_compacted",
+    "partition_led_anew",
     "partition_opened_later",
     "partition_waits_for_space",
     "rebalance_while_completing",
