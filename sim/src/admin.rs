@@ -30,6 +30,8 @@ pub(crate) struct Admin {
     topics: u32,
     /// A topic whose deletion was begun, and whether it is known to be gone: it is created again then.
     deleting: Option<(String, bool)>,
+    /// It moves beginnings most of the time.
+    trims: bool,
     asked: Asked,
 }
 
@@ -61,8 +63,8 @@ fn traits(name: &str) -> (i32, Traits) {
 }
 
 impl Admin {
-    pub(crate) const fn new(name: u64) -> Self {
-        Self { name, topics: 0, deleting: None, asked: Asked::Nothing }
+    pub(crate) const fn new(name: u64, trims: bool) -> Self {
+        Self { name, topics: 0, deleting: None, trims, asked: Asked::Nothing }
     }
 
     /// The connection is gone: nobody knows what became of the request.
@@ -90,7 +92,8 @@ impl Admin {
             .filter(|topic| history.exists(topic));
         let Some(topic) = own else { return metadata(rng, history, correlation) };
         let (partitions, traits) = traits(&topic);
-        match rng.below(12) {
+        let turn = if self.trims && traits.is_trimmed && rng.chance(2, 3) { 4 } else { rng.below(12) };
+        match turn {
             0..=1 => {
                 let value = rng.between(50, 100_000).to_string();
                 history.config_sent(&topic, &value);

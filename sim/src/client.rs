@@ -2,7 +2,7 @@
 
 use crate::admin::Admin;
 use crate::group::Participant;
-use crate::history::{Fate, History, Partition, Trimmed};
+use crate::history::{History, Partition, Trimmed};
 use base::{Rng, Timestamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -73,6 +73,7 @@ pub(crate) struct Client {
     role: Role,
     awaited: Option<(i32, i16, Awaited)>,
     correlation: i32,
+    padding: usize,
     /// True while the client may send nothing: its connection is gone.
     pub(crate) connected: bool,
 }
@@ -84,12 +85,14 @@ pub(crate) fn version<R: Request>(rng: &mut Rng, least: i16) -> i16 {
 }
 
 impl Client {
-    pub(crate) fn admin(name: u64) -> Self {
-        Self::new(name, Role::Admin(Box::new(Admin::new(name))))
+    pub(crate) fn admin(name: u64, trims: bool) -> Self {
+        Self::new(name, Role::Admin(Box::new(Admin::new(name, trims))))
     }
 
-    pub(crate) fn producer(name: u64, partition: Partition) -> Self {
-        Self::new(name, Role::Producer { partition, id: None, sequence: 0, again: None })
+    /// A producer of records whose values have fewer than `padding` bytes.
+    pub(crate) fn producer(name: u64, partition: Partition, padding: usize) -> Self {
+        let role = Role::Producer { partition, id: None, sequence: 0, again: None };
+        Self { padding, ..Self::new(name, role) }
     }
 
     pub(crate) fn consumer(name: u64, partition: Partition) -> Self {
@@ -101,7 +104,7 @@ impl Client {
     }
 
     const fn new(name: u64, role: Role) -> Self {
-        Self { name, role, awaited: None, correlation: 0, connected: false }
+        Self { name, role, awaited: None, correlation: 0, padding: 1, connected: false }
     }
 
     /// True when the client has asked something and not heard yet.
@@ -203,7 +206,7 @@ impl Client {
             ..BatchMeta::default()
         };
         let mut batch = BatchBuilder::new(meta);
-        let padding = vec![b'x'; rng.index(2_000)];
+        let padding = vec![b'x'; rng.index(self.padding)];
         for value in &values {
             let key = value.to_be_bytes();
             let (key, value) = (Some(&key[..]), Some(&padding[..]));
@@ -365,7 +368,7 @@ impl Client {
         match code {
             ErrorCode::None => {
                 for (offset, value) in (base..).zip(&values) {
-                    history.decided(partition, *value, Fate::Acked(offset));
+                    history.acked_at(partition, *value, offset)?;
                 }
                 *sequence = sent_sequence + i32::try_from(values.len()).unwrap_or(0);
                 *again = None;
@@ -415,8 +418,9 @@ impl Client {
             return Ok(());
         }
         let is_damaged = history.is_damaged(partition);
-        reader.caught_up = if code == 0 { records.is_empty() } else { is_damaged };
-        reader.was_told |= is_damaged && code != 0;
+        let is_refused = is_damaged && code != 0 && code != ErrorCode::OffsetOutOfRange.code();
+        reader.caught_up = if code == 0 { records.is_empty() } else { is_refused };
+        reader.was_told |= is_refused;
         if code != 0 {
             // After a crash a volatile topic may be shorter than before: start over.
             reader.is_lost = true;
@@ -452,8 +456,12 @@ impl Client {
                 if offset < reading.trimmed.acked {
                     return Err(format!("{partition:?}: {offset} was deleted and is read again"));
                 }
+                if offset != reader.next && !history.traits(&partition.0).is_compacted {
+                    return Err(format!("{partition:?}: who asks for {} reads {offset}", reader.next));
+                }
                 history.saw(partition, offset, value)?;
                 reader.found.insert(offset, value);
+                reader.next = offset + 1;
                 moved = true;
             }
             // Compaction may have left no record at the batch's end, or none at all.

@@ -197,8 +197,22 @@ impl History {
         }
     }
 
-    pub(crate) fn decided(&mut self, partition: &Partition, value: u64, fate: Fate) {
-        self.sent.entry(partition.clone()).or_default().insert(value, fate);
+    /// A producer was told where its value is.
+    pub(crate) fn acked_at(&mut self, partition: &Partition, value: u64, offset: i64) -> Result<(), String> {
+        self.sent.entry(partition.clone()).or_default().insert(value, Fate::Acked(offset));
+        self.has_one_value(partition, offset, value)
+    }
+
+    /// One offset never has two values.
+    fn has_one_value(&mut self, partition: &Partition, offset: i64, value: u64) -> Result<(), String> {
+        let before = self.seen.entry(partition.clone()).or_default().insert(offset, value);
+        match before {
+            // A crash may take back what nobody was promised, on a topic that promises little.
+            Some(other) if other != value && self.traits(&partition.0).is_flushed => {
+                Err(format!("{partition:?}: offset {offset} had value {other} and now has {value}"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A consumer saw `value` at `offset`.
@@ -216,14 +230,7 @@ impl History {
             }
             Some(Fate::Acked(_) | Fate::Unknown) => {}
         }
-        let before = self.seen.entry(partition.clone()).or_default().insert(offset, value);
-        match before {
-            // A crash may take back what nobody was promised, on a topic that promises little.
-            Some(other) if other != value && self.traits(&partition.0).is_flushed => {
-                Err(format!("{partition:?}: offset {offset} had value {other} and now has {value}"))
-            }
-            Some(_) | None => Ok(()),
-        }
+        self.has_one_value(partition, offset, value)
     }
 
     /// A final read of a whole partition from `start` on found exactly these values.

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             ("--seeds", Some(value)) => campaign.seeds = value,
             ("--from", Some(value)) => campaign.from = value,
             ("--meta", Some(value)) => return meta(value),
+            ("--hashes", Some(value)) => return Campaign { seeds: value, ..campaign }.print_hashes(),
             ("--bugs", Some(value)) => return planted::search(value),
             ("--replay-bugs", Some(1)) => return planted::replay(),
             ("--trace", Some(value)) => campaign.trace = usize::try_from(value).unwrap_or(0),
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ottla-sim [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --bugs SEEDS | --replay-bugs 1"
+        "usage: ottla-sim [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --hashes N | --bugs SEEDS | --replay-bugs 1"
     );
     ExitCode::from(2)
 }
@@ -76,6 +77,15 @@ impl Campaign {
         }
         println!("{} passed, {failed} failed", self.seeds.saturating_sub(failed));
         if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Prints a hash over everything that happened in each seed, for comparison with another build.
+    #[expect(clippy::print_stdout, reason = "a command line tool")]
+    fn print_hashes(&self) -> ExitCode {
+        for (seed, outcome) in self.run_all() {
+            println!("{seed} {:016x}", outcome.hash);
+        }
+        ExitCode::SUCCESS
     }
 
     /// Runs the seeds, one on each core at a time; what comes back is in their order.

@@ -1,6 +1,7 @@
 //! One simulated node: the real owners over a simulated disk, with jobs that take time.
 
 use crate::world::Options;
+use crate::world::swarm::Swarm;
 use base::{Now, Rng, plant};
 use broker::{Boot, Booted, Effects, Input, Owner};
 use cluster::Endpoint;
@@ -36,7 +37,7 @@ pub(crate) enum Started {
 }
 
 impl SimNode {
-    pub(crate) fn new(options: &Options, rng: &mut Rng) -> Self {
+    pub(crate) fn new(options: &Options, swarm: &Swarm, rng: &mut Rng) -> Self {
         let set = |key: &str, value: String| (key.to_owned(), value);
         let settings = Overrides::from([
             set("log.dirs", "data".into()),
@@ -48,7 +49,8 @@ impl SimNode {
             set("log.segment.bytes", (1 << 20).to_string()),
             // A clock that jumps by an hour must not take everything along.
             set("log.retention.minutes", "30".into()),
-            set("log.roll.ms", rng.between(50, 5_000).to_string()),
+            set("log.roll.ms", rng.between(50, swarm.roll_ms_max).to_string()),
+            set("log.index.interval.bytes", swarm.index_interval.to_string()),
             set("log.retention.check.interval.ms", rng.between(50, 2_000).to_string()),
             set("log.cleaner.backoff.ms", rng.between(50, 2_000).to_string()),
             set("log.cleaner.min.cleanable.ratio", format!("0.{}", rng.between(1, 9))),

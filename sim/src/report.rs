@@ -15,6 +15,7 @@ pub const FAULTS: &[&str] = &[
     "disk full",
     "fsync error",
     "read error",
+    "write without space",
     "slow disk",
     "bit flip",
     "wall clock jump",

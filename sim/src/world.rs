@@ -2,6 +2,7 @@
 
 mod faults;
 mod streams;
+pub(crate) mod swarm;
 
 use crate::client::Client;
 use crate::group::Participant;
@@ -13,6 +14,7 @@ use base::{Instant, Now, Rng, Span, Timestamp, plant};
 use broker::{ConnId, Effects, Input, Job, JobDone, Mail, Owner};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use swarm::Swarm;
 
 /// What one run is like.
 #[derive(Clone, Debug)]
@@ -82,6 +84,7 @@ enum Event {
 
 struct World {
     options: Options,
+    swarm: Swarm,
     now: Instant,
     events: BTreeMap<(Instant, u64), Event>,
     next_event: u64,
@@ -138,7 +141,8 @@ impl World {
     fn new(options: Options) -> Self {
         let rng = Rng::new(options.seed);
         let mut disk_rng = rng.fork(1);
-        let node = SimNode::new(&options, &mut disk_rng);
+        let swarm = Swarm::draw(&mut rng.fork(5));
+        let node = SimNode::new(&options, &swarm, &mut disk_rng);
         let trace = Trace::new(options.keep_trace);
         Self {
             schedule: rng.fork(2),
@@ -146,6 +150,7 @@ impl World {
             node,
             trace,
             options,
+            swarm,
             now: Instant::from_nanos(1),
             events: BTreeMap::new(),
             next_event: 0,
@@ -196,7 +201,7 @@ impl World {
 
     fn play(&mut self) -> Result<(), String> {
         for name in 1..=2 {
-            self.add_client(Client::admin(name));
+            self.add_client(Client::admin(name, self.swarm.trims));
         }
         self.add_participants();
         self.at(Span::ZERO, Event::Start);
@@ -325,6 +330,14 @@ impl World {
         }
     }
 
+    /// A deletion moves a beginning and then takes files away: a crash in between must harm neither.
+    fn maybe_strike_deletion(&mut self) {
+        if !self.calm && self.rng.chance(self.swarm.struck_deletions, 100) {
+            let at = self.node.disk.operations() + self.rng.between(1, 10);
+            self.node.disk.fail_from(Some(at));
+        }
+    }
+
     fn input(&mut self, incarnation: u64, owner: Owner, input: Input) -> Result<(), String> {
         if incarnation != self.node.incarnation || self.node.running.is_none() {
             return Ok(());
@@ -422,6 +435,9 @@ impl World {
         let Some(running) = &self.node.running else { return Ok(()) };
         let shared = running.booted.shared.clone();
         self.maybe_arm_crash(12);
+        if matches!(job, Job::Trim(_) | Job::Retire { .. }) {
+            self.maybe_strike_deletion();
+        }
         let done = job.run(&shared);
         if self.node.has_crashed() {
             self.report.count("crash inside a job");
@@ -447,8 +463,9 @@ impl World {
                 .any(|client| client.found().is_some_and(|(watched, _, _)| *watched == partition));
             if !known {
                 let name = self.clients.keys().next_back().copied().unwrap_or(0) + 1;
-                self.add_client(Client::producer(name, partition.clone()));
-                self.add_client(Client::producer(name + 1, partition.clone()));
+                let padding = self.swarm.padding;
+                self.add_client(Client::producer(name, partition.clone(), padding));
+                self.add_client(Client::producer(name + 1, partition.clone(), padding));
                 self.add_client(Client::consumer(name + 2, partition));
             }
         }

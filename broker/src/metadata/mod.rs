@@ -385,9 +385,8 @@ impl Metadata {
     /// Opens and closes partitions as the metadata says and shows everybody the new view.
     fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
         let mut replicas = self.view.replicas.clone();
-        if self.phase != Phase::Serving {
-            self.removed.extend(delta.removed.iter().map(|(id, _)| *id));
-        }
+        // A partition that could not be opened is not among the replicas: its directory makes way when it is in one.
+        self.removed.extend(delta.removed.iter().map(|(id, _)| *id));
         let target = partitions::Target {
             node: &self.node,
             shared: &self.shared,

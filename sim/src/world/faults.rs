@@ -38,6 +38,12 @@ impl World {
                     self.report.count("wall clock jump");
                     self.wall_ahead = Span::from_secs(self.rng.between(61, 3_000));
                 }
+                13 if self.swarm.starves => {
+                    self.report.count("write without space");
+                    let skip = self.rng.below(60);
+                    self.node.disk.inject(Operation::Write, skip, Fault::NoSpace);
+                }
+                14 if self.swarm.stops => self.stop_cleanly(),
                 _ => {}
             }
         }
@@ -72,7 +78,11 @@ impl World {
             return self.crash();
         }
         self.node.crashed = false;
-        for _ in 0..self.rng.below(6) {
+        if !self.report.disk_faulted {
+            // Whoever starts on a full disk is told so and starts again later.
+            self.node.disk.clear_faults();
+        }
+        for _ in 0..self.rng.below(self.swarm.flips) {
             self.rot();
         }
         self.start_pending = true;
@@ -90,7 +100,8 @@ impl World {
             return;
         }
         // The end is what a start looks at.
-        let least = if self.rng.chance(1, 2) { content.len().saturating_sub(3_000) } else { 0 };
+        let at_end = self.rng.chance(if self.swarm.flips_at_ends { 9 } else { 5 }, 10);
+        let least = if at_end { content.len().saturating_sub(3_000) } else { 0 };
         let at = self.rng.between(least as u64, content.len() as u64 - 1);
         let is_log = file.ends_with(".log");
         if is_log && !is_covered(&content, at) {
@@ -120,7 +131,9 @@ impl World {
         let kind = kinds[self.rng.index(kinds.len())];
         let files = disk.list(&dir).ok()?.into_iter().filter(|entry| entry.name.ends_with(kind));
         let files: Vec<_> = files.collect();
-        let file = files.get(self.rng.index(files.len().max(1)))?.name.clone();
+        let at_end = self.swarm.flips_at_ends && self.rng.chance(1, 2);
+        let at = if at_end { files.len().saturating_sub(1) } else { self.rng.index(files.len().max(1)) };
+        let file = files.get(at)?.name.clone();
         is_known.then_some((dir, file))
     }
 

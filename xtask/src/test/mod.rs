@@ -7,6 +7,7 @@ pub(crate) mod node;
 mod power;
 mod process;
 mod script;
+mod sim;
 
 use crate::shell::{has, run, say};
 use std::time::Instant;
@@ -41,7 +42,7 @@ const LANES: &[Lane] = &[
         needs: &[("java", "default-jdk-headless"), ("mvn", "maven")],
         run: script::run,
     },
-    Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim },
+    Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim::lane },
     Lane {
         name: "process",
         what: "real processes under kill -9, power loss, a full disk, the tour, Prometheus",
@@ -63,11 +64,6 @@ const LANES: &[Lane] = &[
     },
     Lane { name: "clients", what: "real clients, content checked", needs: CLIENT_NEEDS, run: clients::run },
 ];
-
-/// Seeds that the simulator runs each time.
-const SEEDS: &str = "1000";
-/// Seeds that must come out the same twice.
-const META_SEEDS: &str = "20";
 
 /// Runs the lanes that the arguments name, or all.
 pub(crate) fn main(arguments: &[&str]) -> Result<(), String> {
@@ -169,12 +165,4 @@ fn fuzz() -> Result<(), String> {
     run("env", &[&longer[..], &["-p", "ottla-wire", "--test", "proof", "smoke"]].concat())?;
     run("env", &[&longer[..], &["-p", "ottla-codec", "--test", "smoke"]].concat())?;
     run("env", &[&longer[..], &["-p", "ottla-seglog", "--lib", "damage"]].concat())
-}
-
-fn sim() -> Result<(), String> {
-    run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
-    run("target/debug/ottla-sim", &["--meta", META_SEEDS])?;
-    run("target/debug/ottla-sim", &["--replay-bugs", "1"])?;
-    // The gate is repeatable; seeds that nobody has seen belong into long runs (`ottla-sim --from`).
-    run("target/debug/ottla-sim", &["--seeds", SEEDS, "--require-all"])
 }
