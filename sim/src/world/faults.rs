@@ -12,7 +12,7 @@ impl World {
     pub(super) fn fault(&mut self) -> Result<(), String> {
         if !self.calm {
             self.node.disk.set_capacity(None);
-            match self.rng.below(16) {
+            match self.rng.below(17) {
                 0..=4 if !self.start_pending => {
                     self.report.count("crash between calls");
                     self.crash();
@@ -37,6 +37,10 @@ impl World {
                 12 if self.node.running.is_some() => {
                     self.report.count("wall clock jump");
                     self.wall_ahead = Span::from_secs(self.rng.between(61, 3_000));
+                }
+                13..=14 => {
+                    self.report.count("page cache dropped");
+                    self.node.disk.drop_cache();
                 }
                 _ => {}
             }
