@@ -45,6 +45,18 @@ pub enum Bug {
     D3,
     /// Serve a group before it is loaded.
     D5,
+    /// Let the high watermark decide where a new follower cuts its log.
+    A1,
+    /// Report what is on the disk before the leader has confirmed the log.
+    A3,
+    /// Take the answer to an earlier epoch's fetch.
+    A4,
+    /// Let a replica in sync that has not come as far as the epoch's beginning.
+    A7,
+    /// Count only the confirmed in-sync replicas while a change is under way.
+    A8,
+    /// Move the high watermark with too few in sync.
+    A11,
     /// Forget an applied membership in a crash. Ours, beyond the catalogue: the crate leaves it to its user.
     E10,
 }

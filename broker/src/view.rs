@@ -2,7 +2,7 @@
 
 use crate::replica::Replica;
 use base::{BrokerId, PartitionIndex, TopicId, Uuid};
-use cluster::config::{Layers, NodeConfig, Overrides};
+use cluster::config::{ConfigError, ConnectionLimits, Layers, NodeConfig, Overrides};
 use cluster::controller::NewTopic;
 use cluster::{Image, PartitionState, Topic};
 use rpds::RedBlackTreeMapSync;
@@ -80,6 +80,14 @@ impl View {
     /// Calls `use_layers` with the settings that apply to this node.
     pub(crate) fn with_layers<T>(&self, use_layers: impl FnOnce(&Layers<'_>) -> T) -> T {
         self.image.with_layers(self.node.config.node_id, &self.node.fixed, use_layers)
+    }
+
+    /// What bounds connections at the moment.
+    ///
+    /// # Errors
+    /// Never for settings that were checked when they were made.
+    pub fn connection_limits(&self) -> Result<ConnectionLimits, ConfigError> {
+        self.with_layers(ConnectionLimits::resolve)
     }
 
     /// The partition of `__consumer_offsets` that keeps `group`, once the topic exists.

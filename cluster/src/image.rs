@@ -4,7 +4,7 @@
 //! way to make a new one, and says in a [`Delta`] what differs.
 
 use crate::config::{Layers, Overrides, ResourceKind, TopicConfig};
-use crate::partition_state::PartitionState;
+use crate::partition::PartitionState;
 use crate::record::{Record, Registration, Resource};
 use alloc::string::String;
 use alloc::sync::Arc;

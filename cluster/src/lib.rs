@@ -6,14 +6,12 @@ extern crate alloc;
 
 pub mod config;
 pub mod image;
-pub mod partition_state;
 pub mod record;
 
 pub use image::{Delta, Image, Topic, is_internal};
-pub use partition_state::PartitionState;
 pub use record::{Endpoint, Record, Registration, Resource};
 pub mod controller;
-pub mod leader;
+pub mod partition;
 pub mod record_codec;
 
-pub use leader::{Leader, Progress};
+pub use partition::{Leader, PartitionState, Progress};

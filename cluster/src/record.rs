@@ -1,7 +1,7 @@
 //! The facts of the metadata log.
 
 use crate::config::ResourceKind;
-use crate::partition_state::PartitionState;
+use crate::partition::PartitionState;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -5,7 +5,7 @@
 //! go on (rule E1).
 
 use crate::config::ResourceKind;
-use crate::partition_state::PartitionState;
+use crate::partition::PartitionState;
 use crate::record::{Endpoint, Record, Registration, Resource};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -116,6 +116,7 @@ fn partition_to_wire(topic: TopicId, index: PartitionIndex, state: &PartitionSta
         leader: state.leader.map_or(-1, |id| id.0),
         leader_epoch: state.leader_epoch.0,
         partition_epoch: state.partition_epoch,
+        eligible_leader_replicas: (!state.elr.is_empty()).then(|| ids(&state.elr)),
         ..Default::default()
     }
 }
@@ -184,6 +185,7 @@ fn partition_from_wire(r: PartitionRecord) -> Result<Record, RecordError> {
     let state = PartitionState {
         replicas: ids(r.replicas),
         isr: ids(r.isr),
+        elr: ids(r.eligible_leader_replicas.unwrap_or_default()),
         leader: Some(BrokerId(r.leader)).filter(|id| id.0 >= 0),
         leader_epoch: LeaderEpoch(r.leader_epoch),
         partition_epoch: r.partition_epoch,

@@ -1,14 +1,14 @@
-//! Who may connect: a bound on all connections and on those of one address; loopback has only the first.
+//! Who may connect: a bound on all connections, on those of one address, and on how fast they come.
 
+use cluster::config::ConnectionLimits;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Counts connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    max: u32,
-    max_per_ip: u32,
     open: Mutex<Open>,
 }
 
@@ -26,23 +26,49 @@ pub(crate) struct Admitted {
 }
 
 impl Admission {
-    pub(crate) fn new(max: u32, max_per_ip: u32) -> Arc<Self> {
-        Arc::new(Self { max, max_per_ip, open: Mutex::default() })
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default() })
     }
 
     /// Lets a connection in, or says why not.
-    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Admitted, &'static str> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        ip: IpAddr,
+        limits: &ConnectionLimits,
+    ) -> Result<Admitted, &'static str> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.all >= self.max {
+        if open.all >= limits.max {
             return Err("max.connections is reached");
         }
-        let of_ip = open.per_ip.entry(ip).or_default();
-        if *of_ip >= self.max_per_ip && !ip.is_loopback() {
+        if open.per_ip.get(&ip).copied().unwrap_or(0) >= limits.of(ip) {
             return Err("max.connections.per.ip is reached");
         }
+        let of_ip = open.per_ip.entry(ip).or_default();
         *of_ip += 1;
         open.all += 1;
         Ok(Admitted { admission: self.clone(), ip })
+    }
+}
+
+/// How fast connections come: so many in each second.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    second: u64,
+    /// Connections of that second.
+    count: u32,
+}
+
+impl Pace {
+    /// How long the connection that comes now, at a time since the start, has to wait for its turn.
+    pub(crate) fn wait(&mut self, now: Duration, per_second_max: u32) -> Duration {
+        if now.as_secs() > self.second {
+            *self = Self { second: now.as_secs(), count: 0 };
+        }
+        if self.count >= per_second_max {
+            *self = Self { second: self.second + 1, count: 0 };
+        }
+        self.count += 1;
+        Duration::from_secs(self.second).saturating_sub(now)
     }
 }
 
@@ -62,16 +88,31 @@ impl Drop for Admitted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn bounds_hold_and_are_given_back() {
-        let admission = Admission::new(3, 1);
+        let admission = Admission::new();
+        let limits =
+            ConnectionLimits { max: 3, per_ip_max: 1, per_ip: BTreeMap::new(), per_second_max: u32::MAX };
+        let admit = |ip| admission.admit(ip, &limits);
         let (far, near) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([127, 0, 0, 1]));
-        let first = admission.admit(far).unwrap();
-        assert!(admission.admit(far).is_err(), "one per address");
-        let _near = [admission.admit(near).unwrap(), admission.admit(near).unwrap()];
-        assert!(admission.admit(near).is_err(), "three in all");
+        let first = admit(far).unwrap();
+        assert!(admit(far).is_err(), "one per address");
+        let _near = [admit(near).unwrap(), admit(near).unwrap()];
+        assert!(admit(near).is_err(), "three in all");
         drop(first);
-        assert!(admission.admit(far).is_ok());
+        assert!(admit(far).is_ok());
+    }
+
+    #[test]
+    fn a_second_lets_in_so_many_and_the_next_one_goes_on() {
+        let mut pace = Pace::default();
+        let late = Duration::from_millis(900);
+        assert_eq!([(); 2].map(|()| pace.wait(late, 2)), [Duration::ZERO; 2]);
+        assert_eq!(pace.wait(late, 2), Duration::from_millis(100), "the third waits for the next second");
+        assert_eq!(pace.wait(Duration::from_millis(950), 2), Duration::from_millis(50), "as its second one");
+        assert_eq!(pace.wait(Duration::from_secs(1), 2), Duration::from_secs(1), "which is full by then");
+        assert_eq!(pace.wait(Duration::from_secs(9), 2), Duration::ZERO);
     }
 }

@@ -1,6 +1,6 @@
 //! A node's life: open, serve, drain, end.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Pace};
 use crate::clock::{Clock, entropy};
 use crate::inbox::Arriving;
 use crate::logging::Logging;
@@ -16,7 +16,7 @@ use seglog::disk::RealDisk;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -112,7 +112,7 @@ pub fn run(options: Options) -> Result<(), ServerError> {
     runtime.block_on(async move {
         node.until_serving().await?;
         (options.announce)(&announced);
-        node.serve(listener, &config, options.shutdown_timeout).await
+        node.serve(listener, options.shutdown_timeout).await
     })
 }
 
@@ -228,18 +228,19 @@ impl Running {
     }
 
     /// Accepts until a signal comes, then drains.
-    async fn serve(
-        &mut self,
-        listener: TcpListener,
-        config: &NodeConfig,
-        drain: Duration,
-    ) -> Result<(), ServerError> {
+    async fn serve(&mut self, listener: TcpListener, drain: Duration) -> Result<(), ServerError> {
         use tokio::signal::unix::{SignalKind, signal};
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let admission = Admission::new(config.connections_max, config.connections_per_ip_max);
-        let mut acceptor = Acceptor { router: self.router.clone(), admission, next: 0 };
+        let mut acceptor = Acceptor {
+            router: self.router.clone(),
+            admission: Admission::new(),
+            pace: Pace::default(),
+            view: self.view.clone(),
+            clock: self.clock,
+            next: 0,
+        };
         loop {
             tokio::select! {
                 accepted = listener.accept() => acceptor.accept(accepted).await,
@@ -277,6 +278,9 @@ impl Running {
 struct Acceptor {
     router: Router,
     admission: Arc<Admission>,
+    pace: Pace,
+    view: Arc<Mutex<Arc<broker::View>>>,
+    clock: Clock,
     next: usize,
 }
 
@@ -291,7 +295,17 @@ impl Acceptor {
                 return;
             }
         };
-        let admitted = match self.admission.admit(peer.ip()) {
+        let limits = self.view.lock().unwrap_or_else(PoisonError::into_inner).connection_limits();
+        let limits = match limits {
+            Ok(limits) => limits,
+            Err(error) => return tracing::error!(target: NETWORK, %error, "no connection can be accepted"),
+        };
+        let since_start = Duration::from_nanos(self.clock.now().mono.as_nanos());
+        let wait = self.pace.wait(since_start, limits.per_second_max);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let admitted = match self.admission.admit(peer.ip(), &limits) {
             Ok(admitted) => admitted,
             // Dropping the stream closes it.
             Err(reason) => return tracing::warn!(target: NETWORK, %peer, "a connection is refused: {reason}"),

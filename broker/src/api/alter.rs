@@ -14,6 +14,23 @@ pub(super) struct Wanted<'a> {
     pub(super) changes: Outcome<Vec<ConfigChange>>,
 }
 
+impl<'a> Wanted<'a> {
+    /// `change` reads one change, or refuses it and with it the whole resource.
+    pub(super) fn new<C>(
+        kind: i8,
+        name: &'a Str,
+        configs: &[C],
+        change: fn(&C) -> Outcome<ConfigChange>,
+    ) -> Self {
+        Self { kind, name, changes: configs.iter().map(change).collect() }
+    }
+}
+
+/// A change that has to bring a value and does not.
+pub(super) fn without_value<T>(key: &Str) -> Outcome<T> {
+    refuse(format!("Null value not supported for : {key}"))
+}
+
 /// An item of the response.
 pub(super) struct Altered {
     pub(super) kind: i8,

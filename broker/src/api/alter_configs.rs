@@ -1,6 +1,6 @@
 //! AlterConfigs (33): replaces all configs of a resource. Superseded by IncrementalAlterConfigs, still used.
 
-use super::alter::{Altered, Wanted, altered, command, refuse};
+use super::alter::{Altered, Wanted, altered, command, without_value};
 use super::{Acl, Answer, Api, OnController, ResponseOf, ViewContext};
 use cluster::controller::{ConfigChange, ConfigOp, Outcome, Reply};
 use wire::alter_configs::{
@@ -29,12 +29,8 @@ impl OnController for AlterConfigs {
 }
 
 fn wanted(request: &AlterConfigsRequest) -> Vec<Wanted<'_>> {
-    let resources = request.resources.iter().map(|resource| Wanted {
-        kind: resource.resource_type,
-        name: &resource.resource_name,
-        changes: resource.configs.iter().map(change).collect(),
-    });
-    resources.collect()
+    let resources = request.resources.iter();
+    resources.map(|of| Wanted::new(of.resource_type, &of.resource_name, &of.configs, change)).collect()
 }
 
 fn change(config: &AlterableConfig) -> Outcome<ConfigChange> {
@@ -43,7 +39,7 @@ fn change(config: &AlterableConfig) -> Outcome<ConfigChange> {
             key: config.name.as_str().to_owned(),
             op: ConfigOp::Set(value.as_str().to_owned()),
         }),
-        None => refuse(format!("Null value not supported for : {}", config.name)),
+        None => without_value(&config.name),
     }
 }
 

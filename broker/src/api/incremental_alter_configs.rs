@@ -1,6 +1,6 @@
 //! IncrementalAlterConfigs (44): set, unset, append to and subtract from single configs (KIP-339).
 
-use super::alter::{Altered, Wanted, altered, command, refuse};
+use super::alter::{Altered, Wanted, altered, command, refuse, without_value};
 use super::{Acl, Answer, Api, OnController, ResponseOf, ViewContext};
 use cluster::controller::{ConfigChange, ConfigOp, Outcome, Reply};
 use wire::incremental_alter_configs::{
@@ -32,12 +32,8 @@ impl OnController for IncrementalAlterConfigs {
 }
 
 fn wanted(request: &IncrementalAlterConfigsRequest) -> Vec<Wanted<'_>> {
-    let resources = request.resources.iter().map(|resource| Wanted {
-        kind: resource.resource_type,
-        name: &resource.resource_name,
-        changes: resource.configs.iter().map(change).collect(),
-    });
-    resources.collect()
+    let resources = request.resources.iter();
+    resources.map(|of| Wanted::new(of.resource_type, &of.resource_name, &of.configs, change)).collect()
 }
 
 fn change(config: &AlterableConfig) -> Outcome<ConfigChange> {
@@ -47,7 +43,7 @@ fn change(config: &AlterableConfig) -> Outcome<ConfigChange> {
         (0, Some(value)) => ConfigOp::Set(value),
         (2, Some(value)) => ConfigOp::Append(value),
         (3, Some(value)) => ConfigOp::Subtract(value),
-        (0 | 2 | 3, None) => return refuse(format!("Null value not supported for : {}", config.name)),
+        (0 | 2 | 3, None) => return without_value(&config.name),
         (other, _) => return refuse(format!("Unknown operation type {other}.")),
     };
     Ok(ConfigChange { key: config.name.as_str().to_owned(), op })

@@ -20,6 +20,7 @@ use crate::upkeep::Stirred;
 use accept::{Accepted, accept, too_large};
 use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, planted};
 use cluster::config::{Durability, TimestampType, TopicConfig};
+use cluster::partition::Rules;
 use cluster::{Leader, PartitionState, Progress};
 use seglog::dir::{FlushJob, FlushOutcome, Flushed, LogDir};
 use seglog::producer::ProducerError;
@@ -186,9 +187,8 @@ impl Replica {
         let mut log = Log::create(dir, &partition, topic, log_config, now)?;
         log.begin_epoch(state.leader_epoch);
         let progress = Progress { log_end: log.end(), flushed: log.flushed() };
-        let followers = state.isr.iter().copied().filter(|id| *id != own);
         // What recovery kept was flushed before: with no other replica in sync all of it is safe.
-        let leader = Leader::new(state.leader_epoch, config.durability, followers, progress, log.start());
+        let leader = Leader::new(own, state, rules(&config), progress, log.start());
         let inner = Inner {
             log,
             leader: Some(leader),
@@ -287,7 +287,7 @@ impl Replica {
     pub(crate) fn configure(&self, config: Arc<TopicConfig>, producer_expiration: Span, fx: &mut Effects) {
         let mut inner = self.inner();
         inner.log.configure(log_config(&config, producer_expiration));
-        let moved = inner.leader.as_mut().is_some_and(|leader| leader.set_durability(config.durability));
+        let moved = inner.leader.as_mut().is_some_and(|leader| leader.set_rules(rules(&config)));
         inner.config = config;
         inner.tending.reconfigured();
         if moved {
@@ -425,6 +425,10 @@ impl Inner {
         let high_watermark = self.high_watermark();
         self.waiters.wake(high_watermark, self.safe_bytes)
     }
+}
+
+const fn rules(config: &TopicConfig) -> Rules {
+    Rules { durability: config.durability, min_isr: config.min_insync_replicas as usize }
 }
 
 /// The refusal of what is not exactly one whole batch of the right format says nothing of the log.

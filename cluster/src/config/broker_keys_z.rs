@@ -5,10 +5,10 @@ use super::key::{ConfigKey, Effect, Kind, Update, Valid, row};
 /// Keys from "m" on, followed by our own.
 #[rustfmt::skip] // one row per key reads as the table it is
 pub(super) const BROKER_KEYS_Z: &[ConfigKey] = &[
-    row("max.connection.creation.rate", Kind::Int, Some("2147483647"), Valid::Any, Update::PerBroker, None, Effect::None),
-    row("max.connections", Kind::Int, Some("10000"), Valid::AtLeast(0), Update::PerBroker, None, Effect::Used("The most connections that this node accepts.")),
+    row("max.connection.creation.rate", Kind::Int, Some("2147483647"), Valid::AtLeast(1), Update::Dynamic, None, Effect::Used("The most connections that this node accepts in a second; others wait.")),
+    row("max.connections", Kind::Int, Some("10000"), Valid::AtLeast(0), Update::Dynamic, None, Effect::Used("The most connections that this node accepts.")),
     row("max.connections.per.ip", Kind::Int, Some("500"), Valid::AtLeast(0), Update::Dynamic, None, Effect::Used("The most connections from one address; loopback has no limit.")),
-    row("max.connections.per.ip.overrides", Kind::String, Some(""), Valid::Any, Update::Dynamic, None, Effect::None),
+    row("max.connections.per.ip.overrides", Kind::String, Some(""), Valid::Counts, Update::Dynamic, None, Effect::Used("The most connections from single addresses, as ADDRESS:COUNT,…; loopback addresses can be named, too.")),
     row("max.decompressed.message.bytes", Kind::Int, Some("2147483639"), Valid::AtLeast(1), Update::Dynamic, None, Effect::Used("The most that one compressed batch may expand to when the broker has to look inside.")),
     row("max.incremental.fetch.session.cache.slots", Kind::Int, Some("1000"), Valid::AtLeast(0), Update::ReadOnly, None, Effect::Used("How many incremental fetch sessions are kept.")),
     row("max.request.partition.size.limit", Kind::Int, Some("2000"), Valid::Any, Update::ReadOnly, None, Effect::None),

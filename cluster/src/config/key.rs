@@ -70,6 +70,8 @@ pub enum Valid {
     },
     /// One of these words; for lists, each item is.
     OneOf(&'static [&'static str]),
+    /// Names with a number each: `a:1,b:2`.
+    Counts,
 }
 
 /// When a change takes effect.
@@ -170,9 +172,12 @@ impl ConfigKey {
             Valid::Levels { low, high, also } if number != also && !(low..=high).contains(&number) => {
                 Err(format!("Value must be between {low} and {high} or equal to {also}"))
             }
-            Valid::Any | Valid::AtLeast(_) | Valid::Range { .. } | Valid::Levels { .. } | Valid::OneOf(_) => {
-                Ok(())
-            }
+            Valid::Any
+            | Valid::AtLeast(_)
+            | Valid::Range { .. }
+            | Valid::Levels { .. }
+            | Valid::OneOf(_)
+            | Valid::Counts => Ok(()),
         }
     }
 
@@ -181,9 +186,15 @@ impl ConfigKey {
             Valid::OneOf(words) if !words.contains(&word.trim()) => {
                 Err(format!("String must be one of: {}", words.join(", ")))
             }
-            Valid::Any | Valid::AtLeast(_) | Valid::Range { .. } | Valid::Levels { .. } | Valid::OneOf(_) => {
-                Ok(())
+            Valid::Counts if counts(word).any(|count| count.is_none()) => {
+                Err("Expected NAME:NUMBER, separated by commas".into())
             }
+            Valid::Counts
+            | Valid::Any
+            | Valid::AtLeast(_)
+            | Valid::Range { .. }
+            | Valid::Levels { .. }
+            | Valid::OneOf(_) => Ok(()),
         }
     }
 
@@ -207,4 +218,12 @@ impl ConfigKey {
 /// The items of a list value, trimmed; an empty text has none.
 pub fn items(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// The items of a value such as `a:1,b:2`; none for an item that is not of this form.
+pub(super) fn counts(value: &str) -> impl Iterator<Item = Option<(&str, i32)>> {
+    items(value).map(|item| {
+        let (name, count) = item.rsplit_once(':')?;
+        Some((name, count.parse().ok()?))
+    })
 }

@@ -4,6 +4,7 @@
 
 mod broker_keys_a;
 mod broker_keys_z;
+mod connections;
 mod group_keys;
 mod key;
 mod layers;
@@ -11,6 +12,7 @@ mod node;
 mod topic;
 mod topic_keys;
 
+pub use connections::ConnectionLimits;
 pub use key::{ConfigError, ConfigKey, Effect, Kind, Update, Valid, items};
 pub use layers::{Described, Layers, Overrides, Source, Synonym};
 pub use node::{Listener, NodeConfig, Roles, Voter};

@@ -122,10 +122,6 @@ pub struct NodeConfig {
     pub queued_bytes_max: Option<u64>,
     /// How long a connection may stay idle; `None` for ever.
     pub connections_idle_max: Option<Span>,
-    /// The most connections.
-    pub connections_max: u32,
-    /// The most connections from one address.
-    pub connections_per_ip_max: u32,
     /// The most incremental fetch sessions.
     pub fetch_sessions_max: u32,
     /// The most bytes that one fetch returns.
@@ -174,8 +170,6 @@ impl NodeConfig {
             request_bytes_max: get.int("socket.request.max.bytes")?,
             queued_bytes_max: get.queued_bytes_max()?,
             connections_idle_max: get.limit("connections.max.idle.ms")?,
-            connections_max: get.int("max.connections")?,
-            connections_per_ip_max: get.int("max.connections.per.ip")?,
             fetch_sessions_max: get.int("max.incremental.fetch.session.cache.slots")?,
             fetch_bytes_max: get.int("fetch.max.bytes")?,
             producer_id_expiration: get.span("producer.id.expiration.ms")?,
@@ -195,16 +189,16 @@ impl NodeConfig {
     }
 }
 
-struct Getter<'a> {
-    layers: &'a Layers<'a>,
+pub(super) struct Getter<'a> {
+    pub(super) layers: &'a Layers<'a>,
 }
 
 impl<'a> Getter<'a> {
-    fn text(&self, name: &str) -> Cow<'a, str> {
+    pub(super) fn text(&self, name: &str) -> Cow<'a, str> {
         self.layers.broker_value(name).0.unwrap_or_default()
     }
 
-    fn int<T: TryFrom<i64>>(&self, name: &str) -> Result<T, ConfigError> {
+    pub(super) fn int<T: TryFrom<i64>>(&self, name: &str) -> Result<T, ConfigError> {
         let text = self.text(name);
         let number = text.trim().parse::<i64>().ok().and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| wrong(name, &text, "expected a number in range"))

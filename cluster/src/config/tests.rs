@@ -131,6 +131,21 @@ fn the_number_of_a_node_has_two_names() {
 }
 
 #[test]
+fn single_addresses_can_have_bounds_of_their_own() {
+    let none = Overrides::new();
+    let own = "192.0.2.1:7, [2001:db8::1]:0,127.0.0.1:3,example.org:9";
+    let broker = with(&[("max.connections.per.ip.overrides", own), ("max.connections.per.ip", "5")]);
+    let layers = Layers { broker: &broker, cluster: &none, fixed: &none };
+    let limits = ConnectionLimits::resolve(&layers).unwrap();
+    let of = |ip: &str| limits.of(ip.parse().unwrap());
+    assert_eq!([of("192.0.2.1"), of("2001:db8::1"), of("127.0.0.1"), of("192.0.2.2")], [7, 0, 3, 5]);
+    assert_eq!(of("::1"), u32::MAX, "loopback is bounded when it is named");
+    for wrong in ["192.0.2.1", "192.0.2.1:x", ":", "a:1,b"] {
+        assert!(check_broker("max.connections.per.ip.overrides", wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn the_memory_for_requests_holds_the_largest_of_them() {
     let none = Overrides::new();
     let resolve = |bytes: &str| {

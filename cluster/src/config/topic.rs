@@ -6,7 +6,7 @@ use alloc::borrow::Cow;
 use base::Span;
 
 /// When a record counts as safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
     /// On the disks of the in-sync replicas: survives the power failing everywhere at once.
     Flushed,

@@ -3,7 +3,7 @@
 use super::names::{can_collide, check_topic_name, collide};
 use super::{Defaults, Outcome, PARTITIONS_PER_REQUEST_MAX, Refusal, Reply, configs};
 use crate::image::{Image, Topic};
-use crate::partition_state::PartitionState;
+use crate::partition::PartitionState;
 use crate::record::Record;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;

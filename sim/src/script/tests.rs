@@ -1,10 +1,19 @@
 use super::*;
+use crate::report::{NO_CLIENT, NOT_DEMANDED};
 
 #[test]
 fn every_script_holds_on_the_machine() {
     let mut said = String::new();
+    drop(base::marks::take());
     let tally = campaign(&Runner::Machine, &[folder()], false, &mut |text| said.push_str(text)).unwrap();
     assert!(tally.failed == 0 && tally.scripts > 0, "{said}");
+    let reached = base::marks::take();
+    let excused = NOT_DEMANDED.iter().filter(|(_, why)| *why == NO_CLIENT);
+    let unreached: Vec<_> = excused.filter(|(mark, _)| !reached.contains_key(mark)).collect();
+    assert!(
+        unreached.is_empty(),
+        "the simulator is excused from these, and no script reaches them: {unreached:?}"
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ const CLIENT_NEEDS: &[(&str, &str)] = &[
 const LANES: &[Lane] = &[
     Lane {
         name: "unit",
-        what: "format, lints, generated files, tidy, all unit tests",
+        what: "format, lints, generated files, tidy, all unit tests, the public crates as packages",
         needs: &[],
         run: unit,
     },
@@ -148,7 +148,19 @@ fn unit() -> Result<(), String> {
     crate::codegen::check()?;
     crate::tidy::check()?;
     run("cargo", &["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    run("cargo", &["test", "--quiet", "--locked", "--workspace"])
+    run("cargo", &["test", "--quiet", "--locked", "--workspace"])?;
+    package()
+}
+
+/// The crates that others can use, and the one that they have in common.
+const PUBLIC: [&str; 4] = ["ottla-base", "ottla-wire", "ottla-codec", "ottla-client"];
+
+/// Packs the public crates as for their registry and builds each from what was packed, and from nothing else of this
+/// repository.
+fn package() -> Result<(), String> {
+    let cargo = ["package", "--quiet", "--locked", "--offline", "--allow-dirty"];
+    let crates = PUBLIC.iter().flat_map(|name| ["-p", name]);
+    run("cargo", &cargo.into_iter().chain(crates).collect::<Vec<_>>())
 }
 
 /// The unit tests run the same less often; `cargo xtask fuzz` lets a fuzzer look for more.
