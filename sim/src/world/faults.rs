@@ -12,7 +12,7 @@ impl World {
     pub(super) fn fault(&mut self) -> Result<(), String> {
         if !self.calm {
             self.node.disk.set_capacity(None);
-            match self.rng.below(17) {
+            match self.rng.below(16) {
                 0..=4 if !self.start_pending => {
                     self.report.count("crash between calls");
                     self.crash();
