@@ -41,6 +41,12 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// `NotFound`, `Io`.
     fn list(&self, dir: &str) -> Result<Vec<DirEntry>, DiskError>;
 
+    /// The length of a file, without opening it.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`.
+    fn length(&self, path: &str) -> Result<u64, DiskError>;
+
     /// Renames a file or directory within its parent directory, replacing a file of that name atomically.
     /// Durable after [`Disk::sync_dir`] of the parent, and the content only if it was synced before.
     ///

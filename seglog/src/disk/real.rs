@@ -110,6 +110,13 @@ impl Disk for RealDisk {
         Ok(entries)
     }
 
+    fn length(&self, path: &str) -> Result<u64, DiskError> {
+        path::check(path, Operation::Length)?;
+        let stat = fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed(errno, Operation::Length, path))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
         path::check_rename(from, to)?;
         fs::renameat(&self.root, from, &self.root, to).map_err(|errno| failed(errno, Operation::Rename, from))

@@ -278,7 +278,7 @@ impl Log {
         rolled.forget_recent();
         self.flush.note_rolled(&rolled);
         self.checkpoint.note_rolled(now, base, &self.producers);
-        self.closed.insert(rolled.base, Some(Box::new(rolled)));
+        self.closed.insert(rolled.base, rolled.into());
         Ok(())
     }
 }

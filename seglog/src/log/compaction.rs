@@ -171,7 +171,7 @@ impl Log {
                 self.closed.remove(base);
             }
             groups.push((group.segment.base, group.sources));
-            self.closed.insert(group.segment.base, Some(Box::new(group.segment)));
+            self.closed.insert(group.segment.base, group.segment.into());
         }
         let (dir, path) = (Arc::clone(&self.dir), Arc::clone(&self.path));
         let swap =

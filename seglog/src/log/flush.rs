@@ -1,6 +1,7 @@
 //! The log's side of a flush: what to make durable, and what it then knows.
 
 use super::Log;
+use super::closed::Closed;
 use crate::dir::{FlushJob, FlushOutcome, FlushPoint, Flushed, Indexed};
 use crate::disk::DiskFile;
 use crate::names::LEADER_EPOCHS;
@@ -136,7 +137,7 @@ impl Log {
             files.push(Arc::clone(&self.active.file));
         }
         let sealed: Vec<i64> = std::mem::take(&mut self.flush.unsealed).into_iter().collect();
-        let segments = sealed.iter().filter_map(|base| self.closed.get(base)?.as_deref());
+        let segments = sealed.iter().filter_map(|base| self.closed.get(base)?.open());
         let mut indexes: Vec<IndexWrite> =
             segments.flat_map(|segment| segment.index_writes(&self.path, true)).collect();
         let indexed = self.flush.index_wanted.then(|| self.active.indexed());
@@ -202,7 +203,7 @@ impl Log {
 
     fn mark_indexed(&mut self, taken: &InFlight) {
         for base in &taken.sealed {
-            if let Some(Some(segment)) = self.closed.get_mut(base) {
+            if let Some(segment) = self.closed.get_mut(base).and_then(Closed::open_mut) {
                 segment.mark_written();
             }
         }

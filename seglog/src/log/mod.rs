@@ -7,6 +7,7 @@
 mod append;
 mod checkpoint;
 mod claim;
+mod closed;
 mod compaction;
 mod config;
 mod error;
@@ -41,6 +42,7 @@ use crate::scan::{Damage, Placed, ScanError, read_marker};
 use crate::segment::Segment;
 use base::{EndOffset, LeaderEpoch, Now, TopicId, hit, planted};
 use checkpoint::CheckpointState;
+use closed::Closed;
 use compaction::CompactState;
 use flush::FlushState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +61,7 @@ pub struct Log {
     /// The latest time that the log was told.
     now: Now,
     /// All segments but the last, by base offset; opened on first use.
-    closed: BTreeMap<i64, Option<Box<Segment>>>,
+    closed: BTreeMap<i64, Closed>,
     active: Segment,
     // Always start ≤ end and flushed ≤ end, moved together by `set_bounds` and `append`.
     start: EndOffset,
@@ -154,18 +156,6 @@ impl Log {
         EndOffset(self.active.base)
     }
 
-    /// Bytes of all segments. Opens those that nobody has looked at yet.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn size(&mut self) -> Result<u64, ReadError> {
-        let mut total = self.active.size;
-        for base in self.closed_bases() {
-            total += self.segment(base).map_err(|error| ReadError::scan(base, error))?.size;
-        }
-        Ok(total)
-    }
-
     /// Notes that a leader with this epoch begins to write here.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
         self.epochs.assign(epoch, self.end);
@@ -201,7 +191,7 @@ impl Log {
         let unsealed = self.flush.unsealed();
         for (base, slot) in &mut self.closed {
             if !unsealed.contains(base) {
-                *slot = None;
+                slot.release();
             }
         }
     }
@@ -232,11 +222,11 @@ impl Log {
         if base == self.active.base {
             return Ok(&self.active);
         }
-        if self.closed.get(&base).is_none_or(Option::is_none) {
+        if self.closed.get(&base).and_then(Closed::open).is_none() {
             let segment = self.open_closed(base)?;
-            self.closed.insert(base, Some(Box::new(segment)));
+            self.closed.insert(base, segment.into());
         }
-        Ok(self.closed.get(&base).and_then(Option::as_deref).unwrap_or(&self.active))
+        Ok(self.closed.get(&base).and_then(Closed::open).unwrap_or(&self.active))
     }
 
     /// Opens a closed segment, which must reach up to the next: else records are missing, and whoever read on
@@ -277,7 +267,7 @@ impl Log {
         if base == self.active.base {
             self.active = rebuilt;
         } else {
-            self.closed.insert(base, Some(Box::new(rebuilt)));
+            self.closed.insert(base, rebuilt.into());
         }
         Ok(())
     }

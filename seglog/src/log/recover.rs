@@ -6,6 +6,7 @@
 //! their readers. Damage down there is refused, never cut (rule B9).
 
 use super::checkpoint::CheckpointState;
+use super::closed::Closed;
 use super::compaction::CompactState;
 use super::flush::FlushState;
 use super::open::{Listing, OpenReport, Truncation, remove_segment};
@@ -30,7 +31,7 @@ pub(super) struct Recovery<'d> {
     path: &'d str,
     config: &'d LogConfig,
     point: Option<FlushPoint>,
-    closed: BTreeMap<i64, Option<Box<Segment>>>,
+    closed: BTreeMap<i64, Closed>,
     /// Segments that were looked at, in order.
     tail: Vec<Segment>,
     end: i64,
@@ -88,7 +89,7 @@ impl<'d> Recovery<'d> {
         let before = before.and_then(|base| listing.bases.range(..base).next_back());
         let floor = before.or(floor).or_else(|| listing.bases.first());
         let Some(floor) = floor.copied() else { return self.start_empty(known.start.0) };
-        self.closed = listing.bases.range(..floor).map(|base| (*base, None)).collect();
+        self.closed = listing.bases.range(..floor).map(|base| (*base, Closed::Unseen)).collect();
         self.end = floor;
         let tail: Vec<i64> = listing.bases.range(floor..).copied().collect();
         for (index, base) in tail.iter().enumerate() {
@@ -318,7 +319,7 @@ impl<'d> Recovery<'d> {
         for mut segment in self.tail {
             segment.note_end();
             unsealed.push(segment.base);
-            self.closed.insert(segment.base, Some(Box::new(segment)));
+            self.closed.insert(segment.base, segment.into());
         }
         let first = self.closed.first_key_value().map_or(active.base, |(base, _)| *base);
         let end = EndOffset(self.end);

@@ -3,6 +3,7 @@
 //! Every durable claim about the log is lowered before a byte goes (rule B8), and the log is durable again
 //! before it goes on.
 
+use super::closed::Closed;
 use super::open::{list_snapshots, read_error};
 use super::retention::remove_segments;
 use super::{Log, OpenLogError};
@@ -119,7 +120,7 @@ impl Log {
             let path = path(&self.path, base, FileKind::Log, Stage::Live);
             let file = self.dir.disk().open(&path, OpenMode::Write)?;
             let size = file.length()?;
-            let closed = self.closed.remove(&base).flatten();
+            let closed = self.closed.remove(&base).and_then(Closed::into_open);
             let index = closed.map_or(Index::Memory(SegmentIndex::default()), |segment| segment.index);
             self.active = Segment::with_index(base, file, size, index);
         }

@@ -152,6 +152,12 @@ impl Disk for MemDisk {
         state.list(dir)
     }
 
+    fn length(&self, path: &str) -> Result<u64, DiskError> {
+        let mut state = self.state();
+        state.begin(Operation::Length, path)?;
+        Ok(state.file_at(path, Operation::Length)?.current.length())
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
         let mut state = self.state();
         state.begin(Operation::Rename, from)?;

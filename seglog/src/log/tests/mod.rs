@@ -125,3 +125,9 @@ pub(super) fn files(disk: &MemDisk) -> Vec<String> {
 pub(super) fn length(disk: &MemDisk, path: &str) -> u64 {
     disk.open(path, OpenMode::Read).unwrap().length().unwrap()
 }
+
+/// Bytes of the files that hold the log's batches.
+pub(super) fn bytes_in_files(disk: &MemDisk) -> Result<u64, crate::disk::DiskError> {
+    let logs = disk.list("t-0")?.into_iter().filter(|entry| entry.name.ends_with(".log"));
+    logs.map(|entry| disk.length(&format!("t-0/{}", entry.name))).sum()
+}

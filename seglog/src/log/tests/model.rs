@@ -303,6 +303,8 @@ impl Rig {
         self.note("look");
         let (seed, start, end) = (self.seed, self.model.start, self.model.end());
         assert_eq!((self.log().start().0, self.log().end().0), (start, end), "seed {seed}");
+        let size = self.log().size().map_err(|_| ())?;
+        assert_eq!(size, bytes_in_files(&self.disk).map_err(|_| ())?, "seed {seed}");
         let from = self.pick(start, end);
         let known: Vec<(i64, u32)> =
             self.model.live().filter(|known| known.end > from).map(|known| (known.base, known.crc)).collect();

@@ -161,3 +161,36 @@ fn records_are_deleted_by_request_and_stay_deleted() {
         assert!(log.read(EndOffset(49), 1, EndOffset(90), true).is_err());
     }
 }
+
+#[test]
+fn the_size_is_that_of_the_files_and_opens_none() {
+    let disk = MemDisk::new();
+    let mut log = create_with(&disk, small());
+    let measured = |log: &mut Log, when: &str| {
+        disk.inject(crate::disk::Operation::Open, 0, crate::disk::Fault::Io);
+        let size = log.size().unwrap_or_else(|error| panic!("{when}: {error}"));
+        disk.clear_faults();
+        assert_eq!(Ok(size), bytes_in_files(&disk), "{when}");
+        size
+    };
+    (0..60).for_each(|_| _ = append(&mut log, &plain(3)).unwrap());
+    flush_twice(&mut log);
+    let full = measured(&mut log, "after rolls");
+    log.release();
+    assert_eq!(measured(&mut log, "when released"), full);
+    drop(log);
+    let (mut log, _) = open_with(&disk, small()).unwrap();
+    assert_eq!(measured(&mut log, "when opened"), full);
+    let job = log.delete_records(EndOffset(50), log.end()).unwrap().unwrap();
+    job.run().unwrap().run().unwrap();
+    assert!(measured(&mut log, "after a trim") < full);
+    log.truncate_to(EndOffset(100), at(0)).unwrap();
+    let cut = measured(&mut log, "after a cut");
+    log.configure(LogConfig { retention_bytes: Some(cut / 4), ..small() });
+    log.plan_retention(log.end(), at(0)).unwrap().unwrap().run().unwrap().run().unwrap();
+    let kept = measured(&mut log, "after retention");
+    assert!((cut / 4..cut).contains(&kept));
+    drop(log);
+    let (mut log, _) = open_with(&disk, small()).unwrap();
+    assert_eq!(measured(&mut log, "when opened again"), kept);
+}
