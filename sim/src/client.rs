@@ -6,7 +6,7 @@ use crate::history::{Fate, History, Partition, Trimmed};
 use base::{Rng, Timestamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
+use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use wire::init_producer_id::InitProducerIdRequest;
 use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -51,8 +51,6 @@ struct Place {
     /// It was refused, or noticed itself, what is damaged.
     was_told: bool,
     era: u32,
-    /// The fetch session, if the reader has one: id, epoch, and the offset that the node knows.
-    session: Option<(i32, i32, i64)>,
 }
 
 /// What a client is.
@@ -139,9 +137,7 @@ impl Client {
         match &mut self.role {
             Role::Group(participant) => participant.disconnected(&mut history.promises),
             Role::Admin(admin) => admin.disconnected(),
-            // A session lives on, but the next connection may reach a reactor that does not know it.
-            Role::Consumer { reader, .. } => reader.session = None,
-            Role::Producer { .. } => {}
+            Role::Producer { .. } | Role::Consumer { .. } => {}
         }
         if let (Some((_, _, Awaited::Produce { values, sequence, .. })), Role::Producer { again, .. }) =
             (self.awaited.take(), &mut self.role)
@@ -249,8 +245,7 @@ impl Client {
         let trimmed = history.trimmed(&partition);
         let is_lost = era == reader.era && reader.is_lost;
         let reading = Reading { partition, era, trimmed };
-        let session = if era == reader.era { reader.session } else { None };
-        if is_lost { self.ask_start(rng, reading) } else { self.fetch(rng, reading, next, session) }
+        if is_lost { self.ask_start(rng, reading) } else { self.fetch(rng, reading, next) }
     }
 
     fn ask_start(&mut self, rng: &mut Rng, reading: Reading) -> Option<Bytes> {
@@ -270,13 +265,7 @@ impl Client {
         self.frame(version::<ListOffsetsRequest>(rng, 1), &request, Awaited::Earliest(reading))
     }
 
-    fn fetch(
-        &mut self,
-        rng: &mut Rng,
-        reading: Reading,
-        next: i64,
-        session: Option<(i32, i32, i64)>,
-    ) -> Option<Bytes> {
+    fn fetch(&mut self, rng: &mut Rng, reading: Reading, next: i64) -> Option<Bytes> {
         let partition = reading.partition.clone();
         let part = FetchPartition {
             partition: partition.1,
@@ -288,24 +277,16 @@ impl Client {
         };
         let topic =
             FetchTopic { topic: partition.0.as_str().into(), partitions: vec![part], ..Default::default() };
-        // What the session knows is mostly not said again, as clients do.
-        let is_known = session.is_some_and(|(_, _, known)| known == next) && rng.chance(3, 4);
-        let begins = session.is_none() && self.name.is_multiple_of(2);
-        if let Role::Consumer { reader, .. } = &mut self.role {
-            reader.session = session.map(|(id, epoch, _)| (id, epoch + 1, next));
-        }
         let request = FetchRequest {
             replica_id: -1,
             max_wait_ms: i32::try_from(rng.between(0, 200)).unwrap_or(0),
             min_bytes: 1,
             max_bytes: 1 << 20,
-            session_id: session.map_or(0, |(id, _, _)| id),
-            session_epoch: session.map_or(if begins { 0 } else { -1 }, |(_, epoch, _)| epoch),
-            topics: if is_known { Vec::new() } else { vec![topic] },
+            session_epoch: -1,
+            topics: vec![topic],
             ..Default::default()
         };
-        let least = if begins || session.is_some() { 7 } else { 4 };
-        let version = i16::try_from(rng.between(least, 12)).unwrap_or(12);
+        let version = i16::try_from(rng.between(4, 12)).unwrap_or(4);
         self.frame(version, &request, Awaited::Fetch(reading))
     }
 
@@ -363,28 +344,11 @@ impl Client {
             }
             Awaited::Fetch(reading) => {
                 let reply = body::<FetchRequest>(&mut reader, correlation, version)?;
-                self.note_session(&reply)?;
-                // A session says nothing of a partition in which nothing is new.
-                let quiet =
-                    PartitionData { records: Some(Records::Bytes(Bytes::new())), ..Default::default() };
-                let part = reply.responses.first().map_or(&quiet, |topic| &topic.partitions[0]);
+                let part = &reply.responses[0].partitions[0];
                 let Some(Records::Bytes(records)) = &part.records else { return Ok(()) };
                 self.fetched(&reading, part.error_code, records, history)
             }
         }
-    }
-
-    /// Takes note of the session that an answer names.
-    fn note_session(&mut self, reply: &FetchResponse) -> Result<(), String> {
-        let Role::Consumer { reader, .. } = &mut self.role else { return Ok(()) };
-        if reply.error_code != 0 {
-            return Err(format!("client {}: a fetch is refused with {}", self.name, reply.error_code));
-        }
-        if reader.session.is_none() && reply.session_id != 0 {
-            // The offset that it was opened with is not worth keeping.
-            reader.session = Some((reply.session_id, 1, -1));
-        }
-        Ok(())
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "Kafka's codes are many; all but these are findings")]

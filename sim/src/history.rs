@@ -218,13 +218,8 @@ impl History {
         }
         let before = self.seen.entry(partition.clone()).or_default().insert(offset, value);
         match before {
-            // A crash may take back what nobody was promised, on a topic that promises little; and a log whose
-            // records rotted may have lost those behind them as well, as every other check here grants.
-            Some(other)
-                if other != value
-                    && self.traits(&partition.0).is_flushed
-                    && !self.damaged.contains(partition) =>
-            {
+            // A crash may take back what nobody was promised, on a topic that promises little.
+            Some(other) if other != value && self.traits(&partition.0).is_flushed => {
                 Err(format!("{partition:?}: offset {offset} had value {other} and now has {value}"))
             }
             Some(_) | None => Ok(()),

@@ -16,7 +16,6 @@ pub const FAULTS: &[&str] = &[
     "fsync error",
     "read error",
     "slow disk",
-    "page cache dropped",
     "bit flip",
     "wall clock jump",
     "process ended itself",
@@ -31,7 +30,6 @@ pub const MARKS: &[&str] = &[
     "directory_fenced",
     "duplicate_batch_found",
     "epochs_rebuilt",
-    "fetch_of_cold_records",
     "fetch_out_of_range",
     "first_rebalance_extended",
     "flush_of_another_generation",
@@ -61,6 +59,7 @@ pub const MARKS: &[&str] = &[
 /// Held by `every_script_holds_on_the_machine`.
 pub(crate) const NO_CLIENT: &str = "no simulated client asks for it; a script does";
 const ONE_AT_A_TIME: &str = "clients wait for each answer before they ask again; a unit test does not";
+const ALL_IN_MEMORY: &str = "the page cache is never dropped under the node; a unit test does it";
 const SELDOM: &str = "a few seeds in a thousand reach it, too few to demand it of each campaign";
 const BOUND: &str = "a bound that is far above what a run reaches; a unit test reaches it";
 const SECOND_NODE: &str = "takes a second node";
@@ -81,6 +80,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("empty_group_removed", SELDOM),
     ("expiry_continued", BOUND),
     ("fetch_cut_short", ONE_AT_A_TIME),
+    ("fetch_of_cold_records", ALL_IN_MEMORY),
     ("fetch_session_epoch_refused", NO_CLIENT),
     ("fetch_session_evicted", NO_CLIENT),
     ("fetch_stands_in_line", ONE_AT_A_TIME),

@@ -38,10 +38,6 @@ impl World {
                     self.report.count("wall clock jump");
                     self.wall_ahead = Span::from_secs(self.rng.between(61, 3_000));
                 }
-                13..=14 => {
-                    self.report.count("page cache dropped");
-                    self.node.disk.drop_cache();
-                }
                 _ => {}
             }
         }
