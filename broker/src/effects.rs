@@ -111,10 +111,12 @@ pub enum Mail {
     CountGroups(Teller),
     /// A partition wants to be looked at in a while: for the owner of the metadata, who has the clock for it.
     Upkeep,
-    /// New records can be read by a waiting fetch.
+    /// A partition has something new for a reader that looked at it.
     Readable {
-        /// The waiter's own name for the fetch.
+        /// The owner's own name for the reader.
         ticket: u64,
+        /// Which of its partitions.
+        part: u32,
         /// About how many bytes.
         bytes: u64,
     },

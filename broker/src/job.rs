@@ -1,8 +1,8 @@
 //! Work that waits for the device: values that an owner starts, that run on a pool thread (in simulation: at a
 //! later time), and whose completion is an input.
 
-use crate::api::delete_records_reply;
-use crate::effects::{Asked, Effects, Level, Mail, Owner};
+use crate::api::{Search, delete_records_reply};
+use crate::effects::{Asked, Effects, Level, Mail, Owner, Reply};
 use crate::flusher::FlushDone;
 use crate::groups::{Load, Loaded};
 use crate::metadata::{RaftStore, StoreError};
@@ -13,7 +13,7 @@ use base::{EndOffset, Now, PartitionIndex, planted};
 use cluster::Image;
 use quorum::{Persist, SnapshotPoint};
 use seglog::dir::RemoveDirJob;
-use seglog::disk::DiskError;
+use seglog::disk::{DiskError, DiskFile};
 use std::sync::Arc;
 use wire::ErrorCode;
 
@@ -27,6 +27,44 @@ pub struct Trim {
 
 /// A replica and its new beginning (`None`: the high watermark), or why there is none.
 pub(crate) type TrimPart = Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>;
+
+/// A range of a file that may not be in memory: from where and how many bytes.
+pub(crate) type ColdRange = (Arc<dyn DiskFile>, u64, u64);
+
+/// Records to bring into memory, for one answer to a fetch.
+#[derive(Debug)]
+pub struct Warm {
+    /// Whose.
+    pub(crate) reader: u64,
+    /// Which answer.
+    pub(crate) number: u64,
+    pub(crate) ranges: Vec<ColdRange>,
+}
+
+/// Bytes that are brought into memory at a time.
+const WARM_BYTES: usize = 256 << 10;
+
+impl Warm {
+    /// Reads everything once. What cannot be read is found out by whoever sends it.
+    fn run(self) -> JobDone {
+        for (file, at, length) in &self.ranges {
+            // The device gets the whole range to work at before the first part of it is waited for.
+            file.read_ahead(*at, *length);
+        }
+        let mut scratch = vec![0; WARM_BYTES];
+        for (file, at, length) in &self.ranges {
+            let mut done = 0;
+            while done < *length {
+                let take = usize::try_from(*length - done).map_or(WARM_BYTES, |left| left.min(WARM_BYTES));
+                match file.read_at(&mut scratch[..take], at + done) {
+                    Ok(read) if read > 0 => done += read as u64,
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        }
+        JobDone::Warmed { reader: self.reader, number: self.number }
+    }
+}
 
 /// What to do off the owner's thread.
 #[derive(Debug)]
@@ -53,6 +91,10 @@ pub enum Job {
     LoadShard(Load),
     /// Move the beginnings of partitions.
     Trim(Trim),
+    /// Bring records into memory.
+    Warm(Warm),
+    /// Search logs by timestamp.
+    Search(Box<Search>),
     /// Delete segments of a partition that retention has let go.
     Retire {
         /// The partition.
@@ -119,6 +161,22 @@ pub enum JobDone {
         asked: Asked,
         /// Per partition of the request: its beginning.
         outcomes: Vec<Result<EndOffset, ErrorCode>>,
+        /// Those whose beginning may have moved.
+        replicas: Vec<Arc<Replica>>,
+    },
+    /// Of [`Job::Warm`].
+    Warmed {
+        /// Whose records.
+        reader: u64,
+        /// For which answer.
+        number: u64,
+    },
+    /// Of [`Job::Search`].
+    Searched {
+        /// The request.
+        asked: Asked,
+        /// Its reply.
+        reply: Result<Reply, String>,
     },
     /// Of [`Job::Retire`].
     Deleted(Result<(), DiskError>),
@@ -166,11 +224,18 @@ impl Job {
                 JobDone::ShardLoaded { shard: load.shard, number: load.number, outcome: load.run() }
             }
             Self::Trim(Trim { asked, trims }) => {
-                let trim = |trim: TrimPart| {
-                    let (replica, to) = trim?;
-                    replica.trim(to).map_err(ErrorCode::from)
+                let trim = |trim: &TrimPart| {
+                    let (replica, to) = trim.as_ref().map_err(|code| *code)?;
+                    replica.trim(*to).map_err(ErrorCode::from)
                 };
-                JobDone::Trimmed { asked, outcomes: trims.into_iter().map(trim).collect() }
+                let outcomes = trims.iter().map(trim).collect();
+                let replicas = trims.into_iter().filter_map(Result::ok).map(|(replica, _)| replica).collect();
+                JobDone::Trimmed { asked, outcomes, replicas }
+            }
+            Self::Warm(warm) => warm.run(),
+            Self::Search(search) => {
+                let (asked, reply) = search.run();
+                JobDone::Searched { asked, reply: reply.map_err(|malformed| format!("{malformed:?}")) }
             }
             Self::Retire { segments, .. } => JobDone::Deleted(segments.run().and_then(|files| files.run())),
             Self::Remove(remove) => JobDone::Removed(remove.run()),
@@ -190,11 +255,20 @@ impl Job {
 pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects) {
     match done {
         JobDone::Flushed(done) => shared.flusher.finish(done, fx),
-        JobDone::Trimmed { asked, outcomes } => {
+        JobDone::Trimmed { asked, outcomes, replicas } => {
             let token = asked.token;
+            replicas.iter().for_each(|replica| replica.nudge(fx));
             let mail = match delete_records_reply(&asked, outcomes) {
                 Ok(reply) => Mail::Reply { token, reply },
                 Err(malformed) => Mail::Refused { token, reason: format!("{malformed:?}") },
+            };
+            fx.tell(Owner::Reactor(token.reactor), mail);
+        }
+        JobDone::Searched { asked, reply } => {
+            let token = asked.token;
+            let mail = match reply {
+                Ok(reply) => Mail::Reply { token, reply },
+                Err(reason) => Mail::Refused { token, reason },
             };
             fx.tell(Owner::Reactor(token.reactor), mail);
         }
@@ -207,7 +281,10 @@ pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects)
         }
         JobDone::Compacted { replica, outcome } => shared.upkeep.compacted(&replica, outcome, now, fx),
         JobDone::Swapped { replica, outcome } => shared.upkeep.swapped(&replica, &outcome, now, fx),
-        JobDone::RaftPersisted { .. } | JobDone::Snapshotted { .. } | JobDone::ShardLoaded { .. } => {
+        JobDone::Warmed { .. }
+        | JobDone::RaftPersisted { .. }
+        | JobDone::Snapshotted { .. }
+        | JobDone::ShardLoaded { .. } => {
             fx.fatal = Some("a job ended at another owner than began it".into());
         }
     }

@@ -20,6 +20,8 @@ mod reactor;
 mod replica;
 mod scan;
 mod shared;
+#[cfg(test)]
+mod test_node;
 mod upkeep;
 mod view;
 mod wall;

@@ -60,6 +60,8 @@ pub const MARKS: &[&str] = &[
 
 /// Held by `every_script_holds_on_the_machine`.
 pub(crate) const NO_CLIENT: &str = "no simulated client asks for it; a script does";
+const ONE_AT_A_TIME: &str = "clients wait for each answer before they ask again; a unit test does not";
+const ALL_IN_MEMORY: &str = "the page cache is never dropped under the node; a unit test does it";
 const SELDOM: &str = "a few seeds in a thousand reach it, too few to demand it of each campaign";
 const BOUND: &str = "a bound that is far above what a run reaches; a unit test reaches it";
 const SECOND_NODE: &str = "takes a second node";
@@ -79,8 +81,11 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("decision_spans_entries", BOUND),
     ("empty_group_removed", SELDOM),
     ("expiry_continued", BOUND),
+    ("fetch_cut_short", ONE_AT_A_TIME),
+    ("fetch_of_cold_records", ALL_IN_MEMORY),
     ("fetch_session_epoch_refused", NO_CLIENT),
     ("fetch_session_evicted", NO_CLIENT),
+    ("fetch_stands_in_line", ONE_AT_A_TIME),
     ("foreign_group_record_skipped", SECOND_NODE),
     ("group_full", NO_CLIENT),
     ("index_dropped", SELDOM),

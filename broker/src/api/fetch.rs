@@ -6,13 +6,17 @@
 use super::{Acl, Api, Malformed};
 use crate::effects::{Asked, Effects, Fragment, Reply};
 use crate::frame;
+use crate::job::ColdRange;
 use crate::reactor::Reactor;
-use crate::reactor::fetch::{Waiting, Wanted};
-use crate::reactor::session::{Context, PartitionKey};
-use crate::replica::{Isolation, ReadError, Replica};
+use crate::reactor::fetch::{Terms, Waiting};
+use crate::reactor::reader::{Marks, Place, Reader};
+use crate::reactor::session::Context;
+use crate::replica::{Isolation, Read, ReadError, Replica, Wish};
+use crate::view::View;
 use base::{EndOffset, LeaderEpoch, Now, PartitionIndex, Span};
 use bytes::Bytes;
 use seglog::ReadSlice;
+use std::sync::Arc;
 use wire::fetch::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
     PartitionData,
@@ -44,19 +48,14 @@ pub(super) fn handle(
     now: Now,
     fx: &mut Effects,
 ) -> Result<(), Malformed> {
-    let mut request = super::decode::<Fetch>(&asked)?;
+    let request = super::decode::<Fetch>(&asked)?;
     if request.replica_id >= 0 {
-        return refuse(reactor, &asked, ErrorCode::ClusterAuthorizationFailed, fx);
+        let reply = refusal(&asked, ErrorCode::ClusterAuthorizationFailed)?;
+        reactor.complete(asked.token, reply, fx);
+        return Ok(());
     }
-    let (context, wanted) = match reactor.sessions.begin(&mut request) {
-        Ok(begun) => begun,
-        Err(code) => return refuse(reactor, &asked, code, fx),
-    };
     let max = u32::try_from(request.max_bytes).unwrap_or(0).min(reactor.view.node.config.fetch_bytes_max);
-    let waiting = Waiting {
-        asked: asked.without_body(),
-        context,
-        wanted: wanted.into_iter().map(|(key, part)| Wanted { key, part }).collect(),
+    let terms = Terms {
         isolation: if request.isolation_level == 1 {
             Isolation::ReadCommitted
         } else {
@@ -64,129 +63,146 @@ pub(super) fn handle(
         },
         bytes_min: u64::try_from(request.min_bytes).unwrap_or(0),
         bytes_max: max,
-        bytes: 0,
-        deadline: now.mono + Span::from_wire_millis(i64::from(request.max_wait_ms)),
+        wait_max: Span::from_wire_millis(i64::from(request.max_wait_ms)),
     };
-    reactor.fetch(now, waiting, fx);
+    reactor.fetch(now, asked.without_body(), request, terms, fx);
     Ok(())
 }
 
-fn refuse(reactor: &mut Reactor, asked: &Asked, code: ErrorCode, fx: &mut Effects) -> Result<(), Malformed> {
+/// The reply to a fetch that is not carried out at all.
+pub(crate) fn refusal(asked: &Asked, code: ErrorCode) -> Result<Reply, Malformed> {
     let response = FetchResponse { error_code: code as i16, ..FetchResponse::default() };
-    let bytes = super::encode::<Fetch>(asked, response)?;
-    reactor.complete(asked.token, Reply::bytes(bytes), fx);
-    Ok(())
+    super::encode::<Fetch>(asked, response).map(Reply::bytes)
 }
 
 /// What a fetch found: the response, and the file ranges that its records are.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    partitions: Vec<(PartitionKey, PartitionData, Option<Fragment>)>,
+    parts: Vec<FoundPart>,
     /// Bytes of records.
     pub(crate) bytes: u64,
     /// True when waiting longer would not help.
     pub(crate) urgent: bool,
 }
 
-/// Reads all wanted partitions once.
-pub(crate) fn read(reactor: &Reactor, waiting: &Waiting) -> Found {
+/// One partition of it.
+#[derive(Debug)]
+struct FoundPart {
+    part: u32,
+    data: PartitionData,
+    slice: Option<ReadSlice>,
+}
+
+impl Found {
+    /// The places that have something to read.
+    pub(crate) fn with_records(&self) -> impl Iterator<Item = u32> {
+        self.parts.iter().filter(|found| found.slice.is_some()).map(|found| found.part)
+    }
+
+    /// What has to be read from the device before it can be sent.
+    pub(crate) fn cold(&self) -> Vec<ColdRange> {
+        let slices = self.parts.iter().filter_map(|found| found.slice.as_ref());
+        let cold = slices.filter(|slice| !slice.file.is_cached(slice.position, slice.length));
+        cold.map(|slice| (slice.file.clone(), slice.position, slice.length)).collect()
+    }
+}
+
+/// Looks once at every partition of a fetch that has news; of the others it is known what they are.
+pub(crate) fn look(view: &View, reader: &mut Reader, waiting: &Waiting) -> Found {
     let mut found = Found::default();
-    for wanted in &waiting.wanted {
-        read_one(reactor, waiting, wanted, &mut found);
+    let news = reader.news();
+    let parts = if waiting.context.is_incremental() { &news } else { &waiting.named };
+    for part in parts {
+        if reader.has_news(*part) {
+            look_at(view, reader, waiting, *part, &mut found);
+        } else if let Some(place) = reader.place(*part) {
+            let data = data(&place.wanted, waiting.isolation, place.seen, None);
+            found.parts.push(FoundPart { part: *part, data, slice: None });
+        }
     }
     found
 }
 
-fn read_one(reactor: &Reactor, waiting: &Waiting, wanted: &Wanted, found: &mut Found) {
-    let Wanted { key, part } = wanted;
-    let (data, fragment) = match read_partition(reactor, waiting, wanted, found) {
-        Ok((data, fragment)) => (data, fragment),
+fn look_at(view: &View, reader: &mut Reader, waiting: &Waiting, part: u32, found: &mut Found) {
+    let Some(place) = reader.place(part) else { return };
+    let left = u64::from(waiting.bytes_max).saturating_sub(found.bytes);
+    let wanted = &place.wanted;
+    let wish = Wish {
+        from: EndOffset(wanted.fetch_offset),
+        epoch: LeaderEpoch(wanted.current_leader_epoch),
+        last_epoch: (wanted.last_fetched_epoch >= 0).then_some(LeaderEpoch(wanted.last_fetched_epoch)),
+        bytes_max: u64::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left),
+        // The first partition with records gives at least one batch, however large, so that nobody gets stuck.
+        whole_batch: found.bytes == 0,
+        reader: reader.waiter(part),
+    };
+    let (replica, read) = match read_place(view, place, &wish) {
+        Ok((replica, read)) => (replica, read),
         Err(data) => {
             found.urgent = true;
-            (*data, None)
+            return found.parts.push(FoundPart { part, data: *data, slice: None });
         }
     };
-    if let Some(Fragment::File { length, .. }) = &fragment {
-        found.bytes += u64::from(*length);
-    }
-    debug_assert_eq!(part.partition, data.partition_index);
-    found.partitions.push((key.clone(), data, fragment));
+    let marks = (read.high_watermark.0, read.log_start.0);
+    let slice = read.slice.filter(|slice| slice.length > 0);
+    found.bytes += slice.as_ref().map_or(0, |slice| slice.length);
+    let data = data(wanted, waiting.isolation, marks, slice.as_ref());
+    reader.found(part, &replica);
+    reader.looked(part, marks, read.safe_bytes, read.waits);
+    found.parts.push(FoundPart { part, data, slice });
 }
 
-fn read_partition(
-    reactor: &Reactor,
-    waiting: &Waiting,
-    wanted: &Wanted,
-    found: &Found,
-) -> Result<(PartitionData, Option<Fragment>), Box<PartitionData>> {
-    let Wanted { key, part } = wanted;
-    let fail = |code: ErrorCode| Box::new(error(part, code));
-    let topic = reactor.view.topic_of(&key.name, key.topic_id).ok_or_else(|| {
-        fail(if key.topic_id.is_zero() {
-            ErrorCode::UnknownTopicOrPartition
-        } else {
-            ErrorCode::UnknownTopicId
-        })
-    })?;
-    let index = PartitionIndex(part.partition);
+fn read_place(view: &View, place: &Place, wish: &Wish) -> Result<(Arc<Replica>, Read), Box<PartitionData>> {
+    let replica = match place.replica.upgrade() {
+        Some(replica) => replica,
+        None => find_replica(view, place)?.clone(),
+    };
+    let read = replica.read(wish).map_err(|ReadError { code }| Box::new(error(&place.wanted, code)))?;
+    if let Some((epoch, end)) = read.diverges {
+        let mut data = error(&place.wanted, ErrorCode::None);
+        data.diverging_epoch =
+            EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
+        return Err(Box::new(data));
+    }
+    Ok((replica, read))
+}
+
+fn find_replica<'a>(view: &'a View, place: &Place) -> Result<&'a Arc<Replica>, Box<PartitionData>> {
+    let fail = |code: ErrorCode| Box::new(error(&place.wanted, code));
+    let unknown =
+        if place.topic.id.is_zero() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    let topic = view.topic_of(&place.topic.name, place.topic.id).ok_or_else(|| fail(unknown))?;
+    let index = PartitionIndex(place.wanted.partition);
     let state = topic.partition(index).ok_or_else(|| fail(ErrorCode::UnknownTopicOrPartition))?;
-    let Some(replica) = reactor.view.replica(topic.id, index) else {
+    view.replica(topic.id, index).ok_or_else(|| {
         let mut data = fail(ErrorCode::NotLeaderOrFollower);
         data.current_leader = LeaderIdAndEpoch {
             leader_id: state.leader.map_or(-1, |id| id.0),
             leader_epoch: state.leader_epoch.0,
             ..LeaderIdAndEpoch::default()
         };
-        return Err(data);
-    };
-    let left = u64::from(waiting.bytes_max).saturating_sub(found.bytes);
-    let max = u64::try_from(part.partition_max_bytes).unwrap_or(0).min(left);
-    let from = EndOffset(part.fetch_offset);
-    let epoch = LeaderEpoch(part.current_leader_epoch);
-    if let Some(diverging) = diverges(replica, part).map_err(fail)? {
-        let mut data = error(part, ErrorCode::None);
-        data.diverging_epoch = diverging;
-        return Err(Box::new(data));
-    }
-    // The first partition with records gives at least one batch, however large, so that nobody gets stuck.
-    let whole_batch = found.bytes == 0;
-    match replica.read(from, epoch, max, waiting.isolation, whole_batch) {
-        Ok(read) => Ok(data(part, waiting.isolation, read)),
-        Err(ReadError { code }) => Err(fail(code)),
-    }
-}
-
-/// Where the log of a reader, which ends in another epoch than this one there, must be cut (KIP-595).
-fn diverges(replica: &Replica, part: &FetchPartition) -> Result<Option<EpochEndOffset>, ErrorCode> {
-    if part.last_fetched_epoch < 0 {
-        return Ok(None);
-    }
-    let asked = LeaderEpoch(part.last_fetched_epoch);
-    let (epoch, end) = replica.end_of_epoch(asked).ok_or(ErrorCode::OffsetOutOfRange)?;
-    let agrees = epoch == asked && end.0 >= part.fetch_offset;
-    let cut = EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
-    Ok((!agrees).then_some(cut))
+        data
+    })
 }
 
 fn data(
     part: &FetchPartition,
     isolation: Isolation,
-    read: crate::replica::Read,
-) -> (PartitionData, Option<Fragment>) {
-    let length = read.slice.as_ref().map_or(0, slice_length);
-    let data = PartitionData {
+    (high_watermark, log_start): Marks,
+    slice: Option<&ReadSlice>,
+) -> PartitionData {
+    let records = slice.map(|slice| Records::Elsewhere { length: slice_length(slice) });
+    PartitionData {
         partition_index: part.partition,
-        high_watermark: read.high_watermark.0,
-        last_stable_offset: read.high_watermark.0,
-        log_start_offset: read.log_start.0,
+        high_watermark,
+        last_stable_offset: high_watermark,
+        log_start_offset: log_start,
         // Nothing is aborted before transactions are served; who asked for committed records is told so.
         aborted_transactions: (isolation == Isolation::ReadCommitted).then(Vec::new),
         preferred_read_replica: -1,
-        records: Some(if length > 0 { Records::Elsewhere { length } } else { Records::Bytes(Bytes::new()) }),
+        records: Some(records.unwrap_or(Records::Bytes(Bytes::new()))),
         ..PartitionData::default()
-    };
-    let fragment = read.slice.filter(|slice| slice.length > 0);
-    (data, fragment.map(|s| Fragment::File { length: slice_length(&s), file: s.file, position: s.position }))
+    }
 }
 
 /// A fetch asks for less than 2³¹ bytes, and a batch has no more.
@@ -211,22 +227,31 @@ fn error(part: &FetchPartition, code: ErrorCode) -> PartitionData {
 }
 
 /// Turns what was found into the reply, leaving out what the session need not be told.
-pub(crate) fn reply(reactor: &mut Reactor, waiting: &Waiting, found: Found) -> Result<Reply, Malformed> {
+pub(crate) fn reply(reader: &mut Reader, waiting: &Waiting, found: Found) -> Result<Reply, Malformed> {
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
     let mut files = Vec::new();
-    for (key, data, fragment) in found.partitions {
-        if !reactor.sessions.must_tell(&waiting.context, &key, &data) {
+    for FoundPart { part, data, slice } in found.parts {
+        let marks: Marks = (data.high_watermark, data.log_start_offset);
+        let (with_records, is_well) = (slice.is_some(), data.error_code == 0);
+        let changed = with_records || !is_well || reader.must_tell(part, marks);
+        if waiting.context.is_incremental() && !changed {
             continue;
         }
-        reactor.sessions.told(&waiting.context, &key, &data);
-        files.extend(fragment);
+        let Some(place) = reader.place(part) else { continue };
+        let topic = place.topic.clone();
+        reader.told(part, is_well.then_some(marks), with_records);
+        files.extend(slice.map(|slice| Fragment::File {
+            length: slice_length(&slice),
+            file: slice.file,
+            position: slice.position,
+        }));
         match responses.last_mut() {
-            Some(topic) if topic.topic_id == key.topic_id && topic.topic.as_str() == key.name => {
-                topic.partitions.push(data);
+            Some(last) if last.topic_id == topic.id && last.topic.as_str() == topic.name => {
+                last.partitions.push(data);
             }
             Some(_) | None => responses.push(FetchableTopicResponse {
-                topic: key.name.into(),
-                topic_id: key.topic_id,
+                topic: topic.name.as_str().into(),
+                topic_id: topic.id,
                 partitions: vec![data],
                 ..FetchableTopicResponse::default()
             }),

@@ -3,10 +3,17 @@
 //! Version notes: special timestamps came one by one: −3 (the record with the greatest timestamp) with
 //! version 7, −4 and −5 (tiered storage) with 8 and 9, −6 with 11. There is no tier: its earliest local
 //! offset is the log's start, its latest tiered one is none.
+//!
+//! A search by timestamp reads segments that nobody may have touched for long: it is a job.
 
-use super::{Acl, Answer, Api, OnView, ViewContext};
+use super::{Acl, Api, Malformed};
+use crate::effects::{Asked, Effects, Reply};
+use crate::job::Job;
+use crate::reactor::Reactor;
 use crate::replica::{Isolation, Position, Replica};
-use base::{LeaderEpoch, Timestamp};
+use crate::view::View;
+use base::{LeaderEpoch, Now, Timestamp};
+use std::sync::Arc;
 use wire::ErrorCode;
 use wire::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
@@ -50,24 +57,57 @@ impl Api for ListOffsets {
     }
 }
 
-impl OnView for ListOffsets {
-    fn handle(cx: &ViewContext<'_>, request: ListOffsetsRequest) -> Answer<ListOffsetsResponse> {
-        let isolation =
-            if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-        let topics = request.topics.into_iter().map(|topic| {
-            let mut partitions: Vec<_> = topic
-                .partitions
-                .iter()
-                .map(|part| match is_repeated(&topic.partitions, part.partition_index) {
-                    true => failed(part, ErrorCode::InvalidRequest),
-                    false => answer_one(cx, &topic.name, part, isolation),
-                })
-                .collect();
-            super::keep_first(&mut partitions, |part| part.partition_index);
-            ListOffsetsTopicResponse { name: topic.name, partitions, ..ListOffsetsTopicResponse::default() }
-        });
-        Answer::Reply(ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() })
+/// A request that has to search.
+#[derive(Debug)]
+pub struct Search {
+    pub(crate) asked: Asked,
+    view: Arc<View>,
+    request: ListOffsetsRequest,
+}
+
+impl Search {
+    /// Searches and answers; waits for the device.
+    pub(crate) fn run(self) -> (Asked, Result<Reply, Malformed>) {
+        let reply = answer(&self.view, &self.asked, self.request);
+        (self.asked, reply)
     }
+}
+
+pub(super) fn handle(
+    reactor: &mut Reactor,
+    asked: Asked,
+    _now: Now,
+    fx: &mut Effects,
+) -> Result<(), Malformed> {
+    let request = super::decode::<ListOffsets>(&asked)?;
+    let parts = || request.topics.iter().flat_map(|topic| &topic.partitions);
+    if parts().any(|part| part.timestamp >= 0 || part.timestamp == MAX_TIMESTAMP) {
+        let view = reactor.view.clone();
+        fx.jobs.push(Job::Search(Box::new(Search { asked: asked.without_body(), view, request })));
+        return Ok(());
+    }
+    let reply = answer(&reactor.view, &asked, request)?;
+    reactor.complete(asked.token, reply, fx);
+    Ok(())
+}
+
+fn answer(view: &View, asked: &Asked, request: ListOffsetsRequest) -> Result<Reply, Malformed> {
+    let isolation =
+        if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    let topics = request.topics.into_iter().map(|topic| {
+        let mut partitions: Vec<_> = topic
+            .partitions
+            .iter()
+            .map(|part| match is_repeated(&topic.partitions, part.partition_index) {
+                true => failed(part, ErrorCode::InvalidRequest),
+                false => answer_one(view, &topic.name, part, isolation),
+            })
+            .collect();
+        super::keep_first(&mut partitions, |part| part.partition_index);
+        ListOffsetsTopicResponse { name: topic.name, partitions, ..ListOffsetsTopicResponse::default() }
+    });
+    let response = ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() };
+    super::encode::<ListOffsets>(asked, response).map(Reply::bytes)
 }
 
 /// True for a partition that is asked for more than once, which is refused once.
@@ -84,12 +124,12 @@ fn failed(part: &ListOffsetsPartition, code: ErrorCode) -> ListOffsetsPartitionR
 }
 
 fn answer_one(
-    cx: &ViewContext<'_>,
+    view: &View,
     topic: &str,
     part: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> ListOffsetsPartitionResponse {
-    let replica = match super::find_replica(cx.view, topic, part.partition_index) {
+    let replica = match super::find_replica(view, topic, part.partition_index) {
         Ok(replica) => replica,
         Err(code) => return failed(part, code),
     };

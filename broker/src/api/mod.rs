@@ -62,7 +62,10 @@ use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Request};
 
 pub(crate) use api_versions::unsupported as unsupported_api_versions;
 pub(crate) use delete_records::reply as delete_records_reply;
-pub(crate) use fetch::{Found as FetchFound, read as fetch_read, reply as fetch_reply};
+pub(crate) use fetch::{
+    Found as FetchFound, look as fetch_look, refusal as fetch_refusal, reply as fetch_reply,
+};
+pub(crate) use list_offsets::Search;
 pub(crate) use produce::reply as produce_reply;
 
 /// What a principal must be allowed to do before the API is served. Nothing is enforced before the security
@@ -242,7 +245,7 @@ pub(crate) struct GroupsContext<'a> {
 pub const TABLE: &[Row] = &[
     reactor::<produce::Produce>(produce::handle),
     reactor::<fetch::Fetch>(fetch::handle),
-    view::<list_offsets::ListOffsets>(),
+    reactor::<list_offsets::ListOffsets>(list_offsets::handle),
     view::<metadata::Metadata>(),
     groups::<offset_commit::OffsetCommit>(),
     groups::<offset_fetch::OffsetFetch>(),

@@ -67,7 +67,10 @@ impl Metadata {
         match self.wall_clock.look(now) {
             Belief::Sound => {
                 for replica in self.view.replicas.values() {
-                    fx.jobs.extend(replica.retention_job(now));
+                    if let Some(job) = replica.retention_job(now) {
+                        replica.nudge(fx);
+                        fx.jobs.push(job);
+                    }
                 }
             }
             Belief::Doubted => {}

@@ -474,7 +474,9 @@ impl Metadata {
             | JobDone::Deleted(_)
             | JobDone::Checkpointed { .. }
             | JobDone::Compacted { .. }
-            | JobDone::Swapped { .. }) => self.shared.job_done(now, other, fx),
+            | JobDone::Swapped { .. }
+            | JobDone::Warmed { .. }
+            | JobDone::Searched { .. }) => self.shared.job_done(now, other, fx),
         }
     }
 }

@@ -1,140 +1,341 @@
-//! Fetch requests that wait for records.
+//! Fetch requests: whose they are, what they wait for, and when they are answered.
+//!
+//! A connection has one fetch under way at a time, as in Kafka; those that its client sent meanwhile stand in line.
 
 use super::Reactor;
-use super::session::{Context, PartitionKey};
-use crate::api::{fetch_read, fetch_reply};
-use crate::effects::{Asked, Effects, Level};
-use crate::replica::{Isolation, Waiter};
-use base::{Instant, Now, PartitionIndex};
-use std::collections::{BTreeMap, BTreeSet};
-use wire::fetch::FetchPartition;
-
-/// One partition that a fetch wants.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) key: PartitionKey,
-    pub(crate) part: FetchPartition,
-}
+use super::reader::Reader;
+use super::session::{Begun, Context, Sessions};
+use crate::api::{FetchFound, fetch_look, fetch_refusal, fetch_reply};
+use crate::effects::{Asked, ConnId, Effects, Level};
+use crate::job::{Job, Warm};
+use crate::replica::Isolation;
+use base::{Instant, Now, hit};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use wire::ErrorCode;
+use wire::fetch::FetchRequest;
 
 /// A fetch and what it is ready to wait for.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) asked: Asked,
     pub(crate) context: Context,
-    pub(crate) wanted: Vec<Wanted>,
+    reader: u64,
+    /// The places that the answer names whatever is found there; others are named if they have news.
+    pub(crate) named: Vec<u32>,
     pub(crate) isolation: Isolation,
     /// It waits until there are this many bytes,
-    pub(crate) bytes_min: u64,
+    bytes_min: u64,
     pub(crate) bytes_max: u32,
     /// of which it has seen these,
-    pub(crate) bytes: u64,
+    bytes: u64,
     /// or until then.
-    pub(crate) deadline: Instant,
+    deadline: Instant,
 }
 
-/// All waiting fetches of a reactor.
+/// What a request says besides its partitions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) isolation: Isolation,
+    pub(crate) bytes_min: u64,
+    pub(crate) bytes_max: u32,
+    pub(crate) wait_max: base::Span,
+}
+
+/// What a connection has under way.
 #[derive(Debug, Default)]
-pub(crate) struct Parked {
+struct Line {
+    /// The reader of the fetch that waits, or whose records are being brought into memory.
+    reader: Option<u64>,
+    /// What came meanwhile. Bounded by the requests that a connection may have in flight.
+    later: VecDeque<(Asked, FetchRequest, Terms)>,
+}
+
+/// A fetch whose answer is known but for bytes that have to be brought into memory.
+#[derive(Debug)]
+struct Warming {
+    waiting: Waiting,
+    found: FetchFound,
+    number: u64,
+}
+
+/// All readers and fetches of a reactor.
+#[derive(Debug)]
+pub(crate) struct Fetches {
+    sessions: Sessions,
+    readers: BTreeMap<u64, Reader>,
+    /// Readers of connections whose clients keep no session.
+    plain: BTreeMap<ConnId, u64>,
+    lines: BTreeMap<ConnId, Line>,
+    /// By reader.
     waiting: BTreeMap<u64, Waiting>,
+    warming: BTreeMap<u64, Warming>,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// Numbers of readers and of jobs.
     next: u64,
 }
 
-impl Parked {
+impl Fetches {
+    pub(crate) fn new(sessions: Sessions) -> Self {
+        Self {
+            sessions,
+            readers: BTreeMap::new(),
+            plain: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            warming: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            next: 0,
+        }
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    fn remove(&mut self, ticket: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&ticket)?;
-        self.deadlines.remove(&(waiting.deadline, ticket));
+    const fn next_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn take_waiting(&mut self, reader: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&reader)?;
+        self.deadlines.remove(&(waiting.deadline, reader));
         Some(waiting)
+    }
+
+    fn park(&mut self, waiting: Waiting) {
+        self.deadlines.insert((waiting.deadline, waiting.reader));
+        self.waiting.insert(waiting.reader, waiting);
+    }
+
+    fn drop_reader(&mut self, reader: u64) {
+        if let Some(reader) = self.readers.remove(&reader) {
+            reader.close();
+        }
     }
 }
 
 impl Reactor {
-    /// Answers a fetch at once if it can be, else lets it wait.
-    pub(crate) fn fetch(&mut self, now: Now, mut waiting: Waiting, fx: &mut Effects) {
-        let found = fetch_read(self, &waiting);
+    /// Takes a fetch, or lets it stand in line behind the one that its connection has under way.
+    pub(crate) fn fetch(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        request: FetchRequest,
+        terms: Terms,
+        fx: &mut Effects,
+    ) {
+        let conn = asked.token.conn;
+        if let Some(line) = self.fetches.lines.get_mut(&conn) {
+            hit!(fetch_stands_in_line);
+            return line.later.push_back((asked, request, terms));
+        }
+        self.fetches.lines.insert(conn, Line::default());
+        self.begin_fetch(now, asked, request, terms, fx);
+        self.fetch_next(now, conn, fx);
+    }
+
+    /// Begins what stands in line, as long as what was begun before is answered.
+    fn fetch_next(&mut self, now: Now, conn: ConnId, fx: &mut Effects) {
+        while let Some(line) = self.fetches.lines.get_mut(&conn)
+            && line.reader.is_none()
+        {
+            let Some((asked, request, terms)) = line.later.pop_front() else {
+                self.fetches.lines.remove(&conn);
+                return;
+            };
+            self.begin_fetch(now, asked, request, terms, fx);
+        }
+    }
+
+    fn begin_fetch(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        mut request: FetchRequest,
+        terms: Terms,
+        fx: &mut Effects,
+    ) {
+        let (begun, reader) = match self.reader_of(now, &asked, &request, fx) {
+            Ok(known) => known,
+            Err(code) => return self.refuse_fetch(&asked, code, fx),
+        };
+        let Some(known) = self.fetches.readers.get_mut(&reader) else { return };
+        known.forget(core::mem::take(&mut request.forgotten_topics_data));
+        let named = known.want(core::mem::take(&mut request.topics));
+        let waiting = Waiting {
+            asked,
+            context: begun.context,
+            reader,
+            named: if begun.context.is_incremental() { Vec::new() } else { named },
+            isolation: terms.isolation,
+            bytes_min: terms.bytes_min,
+            bytes_max: terms.bytes_max,
+            bytes: 0,
+            deadline: now.mono + terms.wait_max,
+        };
+        if let Some(line) = self.fetches.lines.get_mut(&waiting.asked.token.conn) {
+            line.reader = Some(reader);
+        }
+        self.try_fetch(now, waiting, fx);
+    }
+
+    /// The reader that a request is about; readers whose session is over go.
+    fn reader_of(
+        &mut self,
+        now: Now,
+        asked: &Asked,
+        request: &FetchRequest,
+        fx: &mut Effects,
+    ) -> Result<(Begun, u64), ErrorCode> {
+        let owner = self.owner();
+        let fetches = &mut self.fetches;
+        let number = fetches.next_number();
+        let begun = fetches.sessions.begin((request.session_id, request.session_epoch), || number)?;
+        let reader = match begun.reader {
+            Some(reader) => reader,
+            None => *fetches.plain.entry(asked.token.conn).or_insert(number),
+        };
+        let is_session = begun.reader.is_some();
+        fetches.readers.entry(reader).or_insert_with(|| Reader::new(reader, owner, is_session));
+        for gone in begun.gone.iter().chain(&[reader]) {
+            // Its client has gone on without the answer, over another connection.
+            self.cut_short(now, *gone, fx);
+        }
+        begun.gone.iter().for_each(|gone| self.fetches.drop_reader(*gone));
+        Ok((begun, reader))
+    }
+
+    fn refuse_fetch(&mut self, asked: &Asked, code: ErrorCode, fx: &mut Effects) {
+        match fetch_refusal(asked, code) {
+            Ok(reply) => self.complete(asked.token, reply, fx),
+            Err(error) => fx.log(Level::Error, format!("a Fetch response cannot be encoded: {error:?}")),
+        }
+    }
+
+    /// Answers the fetch that a reader has under way with nothing.
+    fn cut_short(&mut self, now: Now, reader: u64, fx: &mut Effects) {
+        let waiting = self.fetches.take_waiting(reader);
+        let warming = || self.fetches.warming.remove(&reader).map(|warming| warming.waiting);
+        if let Some(mut waiting) = waiting.or_else(warming) {
+            hit!(fetch_cut_short);
+            waiting.named.clear();
+            self.answer_fetch(now, &waiting, FetchFound::default(), fx);
+        }
+    }
+
+    /// Answers a fetch if it can be, else lets it wait.
+    fn try_fetch(&mut self, now: Now, mut waiting: Waiting, fx: &mut Effects) {
+        let Some(reader) = self.fetches.readers.get_mut(&waiting.reader) else { return };
+        let found = fetch_look(&self.view, reader, &waiting);
         let enough = found.bytes >= waiting.bytes_min || found.urgent;
         // Nothing to wait for: no partitions at all, or no time.
-        if enough || waiting.wanted.is_empty() || waiting.deadline <= now.mono {
-            return self.answer_fetch(&waiting, found, fx);
+        if enough || reader.is_empty() || waiting.deadline <= now.mono {
+            return self.send_fetch(now, waiting, found, fx);
         }
         waiting.bytes = found.bytes;
-        self.fetches.next += 1;
-        let ticket = self.fetches.next;
-        self.watch(ticket, &waiting);
-        self.fetches.deadlines.insert((waiting.deadline, ticket));
-        self.fetches.waiting.insert(ticket, waiting);
-    }
-
-    /// Asks every wanted partition to say when its high watermark moves.
-    fn watch(&self, ticket: u64, waiting: &Waiting) {
-        let waiter = Waiter { owner: self.owner(), ticket, part: 0 };
-        self.each_replica(waiting, |replica| replica.watch(waiter));
-    }
-
-    fn unwatch(&self, ticket: u64, waiting: &Waiting) {
-        let waiter = Waiter { owner: self.owner(), ticket, part: 0 };
-        self.each_replica(waiting, |replica| replica.unwatch(waiter));
-    }
-
-    fn each_replica(&self, waiting: &Waiting, mut act: impl FnMut(&crate::replica::Replica)) {
-        for Wanted { key, part } in &waiting.wanted {
-            let topic = self.view.topic_of(&key.name, key.topic_id);
-            let replica = topic.and_then(|topic| self.view.replica(topic.id, PartitionIndex(part.partition)));
-            if let Some(replica) = replica {
-                act(replica);
-            }
+        for part in found.with_records() {
+            waiting.bytes = waiting.bytes.saturating_add(reader.listen(part));
+        }
+        let (id, enough) = (waiting.reader, waiting.bytes >= waiting.bytes_min);
+        self.fetches.park(waiting);
+        if enough {
+            self.fetch_again(now, id, fx);
         }
     }
 
-    /// A partition's high watermark moved under a waiting fetch.
-    pub(crate) fn fetch_readable(&mut self, _now: Now, ticket: u64, bytes: u64, fx: &mut Effects) {
-        let Some(waiting) = self.fetches.waiting.get_mut(&ticket) else { return };
-        waiting.bytes += bytes;
+    fn fetch_again(&mut self, now: Now, reader: u64, fx: &mut Effects) {
+        if let Some(waiting) = self.fetches.take_waiting(reader) {
+            self.try_fetch(now, waiting, fx);
+        }
+    }
+
+    /// A partition has something new for a reader.
+    pub(crate) fn fetch_readable(
+        &mut self,
+        now: Now,
+        reader: u64,
+        (part, bytes): (u32, u64),
+        fx: &mut Effects,
+    ) {
+        let Some(known) = self.fetches.readers.get_mut(&reader) else { return };
+        known.heard(part, bytes);
+        let Some(waiting) = self.fetches.waiting.get_mut(&reader) else { return };
+        waiting.bytes = waiting.bytes.saturating_add(bytes);
+        if waiting.bytes < waiting.bytes_min {
+            waiting.bytes = waiting.bytes.saturating_add(known.listen(part));
+        }
         if waiting.bytes >= waiting.bytes_min {
-            self.finish_fetch(ticket, fx);
+            self.fetch_again(now, reader, fx);
         }
     }
 
     /// The metadata changed: a fetch of what is no longer here must hear of it.
-    pub(crate) fn recheck_fetches(&mut self, _now: Now, fx: &mut Effects) {
-        let urgent = |waiting: &Waiting| fetch_read(self, waiting).urgent;
-        let tickets: Vec<u64> = self
-            .fetches
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| urgent(waiting))
-            .map(|(ticket, _)| *ticket)
-            .collect();
-        for ticket in tickets {
-            self.finish_fetch(ticket, fx);
+    pub(crate) fn recheck_fetches(&mut self, now: Now, fx: &mut Effects) {
+        self.fetches.readers.values_mut().for_each(Reader::note_view);
+        let readers: Vec<u64> = self.fetches.waiting.keys().copied().collect();
+        for reader in readers {
+            self.fetch_again(now, reader, fx);
         }
     }
 
     /// Answers the fetches whose time is over with what there is.
     pub(crate) fn expire_fetches(&mut self, now: Now, fx: &mut Effects) {
-        while let Some((at, ticket)) = self.fetches.deadlines.first().copied()
+        while let Some((at, reader)) = self.fetches.deadlines.first().copied()
             && at <= now.mono
         {
-            self.finish_fetch(ticket, fx);
+            self.fetch_again(now, reader, fx);
         }
     }
 
-    fn finish_fetch(&mut self, ticket: u64, fx: &mut Effects) {
-        let Some(waiting) = self.fetches.remove(ticket) else { return };
-        self.unwatch(ticket, &waiting);
-        let found = fetch_read(self, &waiting);
-        self.answer_fetch(&waiting, found, fx);
+    /// Sends an answer, once what it takes from files is in memory: the device never holds up a reactor.
+    fn send_fetch(&mut self, now: Now, waiting: Waiting, found: FetchFound, fx: &mut Effects) {
+        let cold = found.cold();
+        if cold.is_empty() {
+            return self.answer_fetch(now, &waiting, found, fx);
+        }
+        hit!(fetch_of_cold_records);
+        let number = self.fetches.next_number();
+        fx.jobs.push(Job::Warm(Warm { reader: waiting.reader, number, ranges: cold }));
+        self.fetches.warming.insert(waiting.reader, Warming { waiting, found, number });
     }
 
-    fn answer_fetch(&mut self, waiting: &Waiting, found: crate::api::FetchFound, fx: &mut Effects) {
+    /// The records of an answer are in memory now.
+    pub(crate) fn fetch_warmed(&mut self, now: Now, reader: u64, number: u64, fx: &mut Effects) {
+        let is_this = self.fetches.warming.get(&reader).is_some_and(|warming| warming.number == number);
+        if is_this && let Some(Warming { waiting, found, .. }) = self.fetches.warming.remove(&reader) {
+            self.answer_fetch(now, &waiting, found, fx);
+        }
+    }
+
+    fn answer_fetch(&mut self, now: Now, waiting: &Waiting, found: FetchFound, fx: &mut Effects) {
         let token = waiting.asked.token;
-        match fetch_reply(self, waiting, found) {
+        let reply = match self.fetches.readers.get_mut(&waiting.reader) {
+            Some(reader) => fetch_reply(reader, waiting, found),
+            None => return,
+        };
+        match reply {
             Ok(reply) => self.complete(token, reply, fx),
             Err(error) => fx.log(Level::Error, format!("a Fetch response cannot be encoded: {error:?}")),
         }
+        if let Some(line) = self.fetches.lines.get_mut(&token.conn) {
+            line.reader = None;
+        }
+        self.fetch_next(now, token.conn, fx);
+    }
+
+    /// A connection is gone, and with it what it had under way. Its session may be taken up over another.
+    pub(crate) fn fetches_closed(&mut self, conn: ConnId) {
+        let fetches = &mut self.fetches;
+        if let Some(reader) = fetches.lines.remove(&conn).and_then(|line| line.reader) {
+            let _unanswered = fetches.take_waiting(reader);
+            fetches.warming.remove(&reader);
+        }
+        if let Some(reader) = fetches.plain.remove(&conn) {
+            fetches.drop_reader(reader);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 mod connection;
 pub(crate) mod fetch;
 pub(crate) mod produce;
+pub(crate) mod reader;
 pub(crate) mod session;
 
 pub use connection::IN_FLIGHT_MAX;
@@ -34,8 +35,7 @@ pub struct Reactor {
     pub(crate) shared: Arc<Shared>,
     connections: BTreeMap<ConnId, Connection>,
     pub(crate) produces: produce::Parked,
-    pub(crate) fetches: fetch::Parked,
-    pub(crate) sessions: session::Sessions,
+    fetches: fetch::Fetches,
     pub(crate) opened: Opened,
     /// Requests that wait for the controller: ticket → where they are kept.
     asking: BTreeMap<u64, Token>,
@@ -60,8 +60,7 @@ impl Reactor {
             shared,
             connections: BTreeMap::new(),
             produces: produce::Parked::default(),
-            fetches: fetch::Parked::default(),
-            sessions,
+            fetches: fetch::Fetches::new(sessions),
             opened: Opened::default(),
             asking: BTreeMap::new(),
             next_ticket: 0,
@@ -93,6 +92,7 @@ impl Reactor {
             Input::Frame { conn, frame } => self.frame(now, conn, frame, fx),
             Input::Closed { conn } => {
                 self.connections.remove(&conn);
+                self.fetches_closed(conn);
             }
             Input::Mail(mail) => self.mail(now, mail, fx),
             Input::JobDone(done) => self.job_done(now, done, fx),
@@ -191,7 +191,7 @@ impl Reactor {
             Mail::View(view) => self.new_view(now, view, fx),
             Mail::Controlled { ticket, reply } => self.controlled(now, ticket, reply, fx),
             Mail::Safe { ticket, part, kept } => self.produce_safe(ticket, part, kept, fx),
-            Mail::Readable { ticket, bytes } => self.fetch_readable(now, ticket, bytes, fx),
+            Mail::Readable { ticket, part, bytes } => self.fetch_readable(now, ticket, (part, bytes), fx),
             Mail::Asked(_) | Mail::Control { .. } | Mail::CountGroups(_) | Mail::Upkeep => {
                 fx.fatal = Some("a reactor was sent a request for another owner".into());
             }
@@ -217,6 +217,9 @@ impl Reactor {
     }
 
     fn job_done(&mut self, now: Now, done: JobDone, fx: &mut Effects) {
+        if let JobDone::Warmed { reader, number } = done {
+            return self.fetch_warmed(now, reader, number, fx);
+        }
         self.shared.job_done(now, done, fx);
     }
 

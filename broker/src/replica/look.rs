@@ -1,7 +1,7 @@
 //! Reading a partition: batches, offsets of timestamps, epochs, producers.
 
 use super::accept::codec_of;
-use super::{Inner, Replica};
+use super::{Inner, Replica, Waiter};
 use crate::census::LocalPartition;
 use base::{EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit};
 use seglog::{PartitionName, ReadSlice, RecordCodec};
@@ -23,12 +23,33 @@ pub(crate) struct ReadError {
     pub(crate) code: ErrorCode,
 }
 
-/// What a fetch of one partition found.
+/// What a reader wants of a partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) from: EndOffset,
+    /// The leader epoch that the client knows.
+    pub(crate) epoch: LeaderEpoch,
+    /// The epoch of the last batch that the client has, if it says so.
+    pub(crate) last_epoch: Option<LeaderEpoch>,
+    pub(crate) bytes_max: u64,
+    /// Give a batch that is larger than that rather than nothing.
+    pub(crate) whole_batch: bool,
+    /// Whom to tell of news if there is nothing to read.
+    pub(crate) reader: Waiter,
+}
+
+/// What a look at a partition found.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) high_watermark: EndOffset,
     pub(crate) log_start: EndOffset,
     pub(crate) slice: Option<ReadSlice>,
+    /// True if there is nothing to read and the reader will be told when there is.
+    pub(crate) waits: bool,
+    /// Where the client's log leaves this one: it has to be cut there (KIP-595).
+    pub(crate) diverges: Option<(LeaderEpoch, EndOffset)>,
+    /// Bytes that were safe at this moment, for [`Replica::watch`].
+    pub(crate) safe_bytes: u64,
 }
 
 /// A place in the log.
@@ -49,31 +70,34 @@ pub(crate) struct KnownProducer {
 }
 
 impl Replica {
-    /// Finds batches from `from` on, up to `max` bytes and the high watermark. `epoch` is the leader epoch
-    /// that the client knows.
-    pub(crate) fn read(
-        &self,
-        from: EndOffset,
-        epoch: LeaderEpoch,
-        max: u64,
-        _isolation: Isolation,
-        whole_batch: bool,
-    ) -> Result<Read, ReadError> {
+    /// One look: finds batches up to the high watermark, or has the reader told when there are any.
+    pub(crate) fn read(&self, wish: &Wish) -> Result<Read, ReadError> {
         let mut inner = self.inner();
-        inner.check_epoch(epoch)?;
+        inner.check_epoch(wish.epoch)?;
         // The bound is read once for the whole request (A20).
         let high_watermark = inner.high_watermark();
         let (log_start, end) = (inner.log.start(), inner.log.end());
-        if from < log_start || from > end {
+        let diverges = inner.diverges(wish)?;
+        let safe_bytes = inner.safe_bytes;
+        let mut read = Read { high_watermark, log_start, slice: None, waits: false, diverges, safe_bytes };
+        if diverges.is_some() {
+            return Ok(read);
+        }
+        if wish.from < log_start || wish.from > end {
             hit!(fetch_out_of_range);
             return Err(ReadError { code: ErrorCode::OffsetOutOfRange });
         }
-        if from >= high_watermark || (max == 0 && !whole_batch) {
-            return Ok(Read { high_watermark, log_start, slice: None });
+        if wish.from >= high_watermark {
+            read.waits = true;
+            inner.waiters.watch(wish.reader, safe_bytes);
+            return Ok(read);
         }
-        let max = max.min(u64::from(u32::MAX));
-        let slice = inner.log.read(from, max, high_watermark, whole_batch).map_err(read_code)?;
-        Ok(Read { high_watermark, log_start, slice })
+        if wish.bytes_max > 0 || wish.whole_batch {
+            let max = wish.bytes_max.min(u64::from(u32::MAX));
+            let slice = inner.log.read(wish.from, max, high_watermark, wish.whole_batch);
+            read.slice = slice.map_err(read_code)?;
+        }
+        Ok(read)
     }
 
     /// Checks the leader epoch that a client knows against this leader's (KIP-320).
@@ -164,6 +188,15 @@ impl Replica {
 }
 
 impl Inner {
+    /// Where the log of a reader, which ends in another epoch than this one there, must be cut.
+    fn diverges(&mut self, wish: &Wish) -> Result<Option<(LeaderEpoch, EndOffset)>, ReadError> {
+        let Some(asked) = wish.last_epoch else { return Ok(None) };
+        let found = self.log.end_of_epoch(asked).ok().flatten();
+        let found = found.ok_or(ReadError { code: ErrorCode::OffsetOutOfRange })?;
+        let agrees = found.epoch == asked && found.end >= wish.from;
+        Ok((!agrees).then_some((found.epoch, found.end)))
+    }
+
     fn epoch(&self) -> LeaderEpoch {
         self.leader.as_ref().map_or(LeaderEpoch::UNKNOWN, |leader| leader.epoch)
     }

@@ -10,7 +10,7 @@ mod tend;
 mod wait;
 
 pub(crate) use accept::{Opened, codec_of};
-pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError};
+pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError, Wish};
 pub(crate) use tend::{Compaction, Look};
 pub(crate) use wait::Waiter;
 
@@ -149,7 +149,7 @@ fn tell(told: Vec<(Waiter, Told)>, fx: &mut Effects) {
         let mail = match told {
             Told::Safe => Mail::Safe { ticket, part, kept: true },
             Told::Gone => Mail::Safe { ticket, part, kept: false },
-            Told::Readable(bytes) => Mail::Readable { ticket, bytes },
+            Told::Readable(bytes) => Mail::Readable { ticket, part, bytes },
         };
         fx.tell(owner, mail);
     }
@@ -353,14 +353,23 @@ impl Replica {
         }
     }
 
-    /// Asks to be told when the high watermark moves.
-    pub(crate) fn watch(&self, waiter: Waiter) {
-        self.inner().waiters.watch(waiter);
+    /// Asks to be told of more than the `seen` bytes that were safe at an earlier look; says how many there are already.
+    pub(crate) fn watch(&self, reader: Waiter, seen: u64) -> u64 {
+        let mut inner = self.inner();
+        let safe_bytes = inner.safe_bytes;
+        inner.waiters.watch(reader, safe_bytes);
+        safe_bytes.saturating_sub(seen)
     }
 
     /// Takes that back.
-    pub(crate) fn unwatch(&self, waiter: Waiter) {
-        self.inner().waiters.unwatch(waiter);
+    pub(crate) fn unwatch(&self, reader: Waiter) {
+        self.inner().waiters.unwatch(reader);
+    }
+
+    /// The log's beginning has moved: readers are told with what they are told next.
+    pub(crate) fn nudge(&self, fx: &mut Effects) {
+        let told = self.inner().waiters.nudge();
+        tell(told, fx);
     }
 }
 

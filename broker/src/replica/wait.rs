@@ -13,15 +13,14 @@ pub(crate) struct Waiter {
     pub(crate) part: u32,
 }
 
-/// All who wait for one partition. Bounded by the requests in flight.
+/// All who wait for one partition. Bounded by the requests in flight and the readers that there are.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     /// For everything before an offset to be safe.
     safe: BTreeSet<(EndOffset, Waiter)>,
-    /// For anything new to read; the value is the bytes that were safe when they were last told.
+    /// For anything new to read; the value is the bytes that were safe when they last looked. Each is told once
+    /// and then no more until it asks again: whoever does not look costs one mail and not one per append.
     readers: BTreeMap<Waiter, u64>,
-    /// Bytes that were safe at the last wake.
-    seen_bytes: u64,
 }
 
 impl Waiters {
@@ -29,8 +28,8 @@ impl Waiters {
         self.safe.insert((end, waiter));
     }
 
-    pub(super) fn watch(&mut self, waiter: Waiter) {
-        self.readers.insert(waiter, self.seen_bytes);
+    pub(super) fn watch(&mut self, waiter: Waiter, safe_bytes: u64) {
+        self.readers.insert(waiter, safe_bytes);
     }
 
     pub(super) fn unwatch(&mut self, waiter: Waiter) {
@@ -46,14 +45,18 @@ impl Waiters {
             self.safe.pop_first();
             told.push((waiter, Told::Safe));
         }
-        self.seen_bytes = safe_bytes;
-        for (waiter, seen) in &mut self.readers {
-            let new = safe_bytes.saturating_sub(*seen);
-            *seen = safe_bytes;
-            // Whoever waits for anything at all is told even if bytes were not counted.
-            told.push((*waiter, Told::Readable(new.max(1))));
-        }
+        let readers = core::mem::take(&mut self.readers);
+        // Whoever waits for anything at all is told even if bytes were not counted.
+        let news =
+            |(waiter, seen): (Waiter, u64)| (waiter, Told::Readable(safe_bytes.saturating_sub(seen).max(1)));
+        told.extend(readers.into_iter().map(news));
         told
+    }
+
+    /// Something that readers are told along with records has changed: no reason to answer, but to look again.
+    pub(super) fn nudge(&mut self) -> Vec<(Waiter, Told)> {
+        let readers = core::mem::take(&mut self.readers);
+        readers.into_keys().map(|waiter| (waiter, Told::Readable(0))).collect()
     }
 
     /// The partition is gone.

@@ -107,7 +107,16 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// `NoSpace`, `Io`.
     fn write_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> Result<(), DiskError>;
 
-    /// Asks for a range to be written to the device in the background: a hint, which promises nothing.
+    /// True if a range can very likely be read without waiting for the device.
+    fn is_cached(&self, _at: u64, _length: u64) -> bool {
+        true
+    }
+
+    /// Asks for a range to be read from the device in the background: a hint, which promises nothing.
+    fn read_ahead(&self, _at: u64, _length: u64) {}
+
+    /// Asks for a range to be written to the device in the background: a hint, which promises nothing. A `length` of
+    /// zero reaches to the end of the file.
     fn write_behind(&self, _at: u64, _length: u64) {}
 
     /// Has room for `bytes` from `at` on found ahead of the writes to come; content and length stay as they are.

@@ -2,13 +2,16 @@
 
 use super::{DirEntry, Disk, DiskError, DiskErrorKind, DiskFile, OpenMode, Operation, Space, path};
 use base::Timestamp;
-use rustix::fs::{self, AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
-use std::io::IoSlice;
+use rustix::fs::{self, Advice, AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
+use std::io::{IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+/// The kernel reads ahead, and forgets, in pieces of about this size.
+const PROBE_BYTES: usize = 128 << 10;
 /// Most slices that one vectored write may have on Linux.
 const IOV_MAX: usize = 1024;
 
@@ -188,6 +191,22 @@ impl DiskFile for RealFile {
             IoSlice::advance_slices(&mut parts, written);
         }
         Ok(())
+    }
+
+    fn is_cached(&self, at: u64, length: u64) -> bool {
+        let Some(last) = length.checked_sub(1).map(|last| at + last) else { return true };
+        let mut byte = [0];
+        let mut there = |position| {
+            let read =
+                preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], position, ReadWriteFlags::NOWAIT);
+            // Whatever else is wrong is found out by the read itself.
+            !matches!(read, Err(Errno::AGAIN))
+        };
+        (at..last).step_by(PROBE_BYTES).chain([last]).all(&mut there)
+    }
+
+    fn read_ahead(&self, at: u64, length: u64) {
+        let _hint = fs::fadvise(&self.file, at, NonZeroU64::new(length), Advice::WillNeed);
     }
 
     #[expect(unsafe_code, reason = "rustix does not know sync_file_range")]

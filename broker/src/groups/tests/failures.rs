@@ -1,11 +1,11 @@
 //! Shards that are not there yet, are lost, or cannot write.
 
-use super::node::{Hold, TestNode};
 use super::{
     begin_join, commit, commit_codes, commit_request, committed, fetch_request, heartbeat, join, join_request,
 };
 use crate::effects::Owner;
 use crate::replica::Waiter;
+use crate::test_node::{Hold, TestNode};
 use crate::view::OFFSETS_TOPIC;
 use wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use wire::join_group::JoinGroupRequest;

@@ -1,10 +1,9 @@
 //! The groups owner in a whole node, asked through encoded frames.
 
 mod failures;
-mod node;
 mod versions;
 
-use node::{Hold, Sent, TestNode};
+use crate::test_node::{Hold, Sent, TestNode};
 use wire::heartbeat::HeartbeatRequest;
 use wire::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use wire::offset_commit::{

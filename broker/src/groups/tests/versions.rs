@@ -1,7 +1,7 @@
 //! The ten APIs in all their versions, and what they say about topics and groups that do not exist.
 
-use super::node::TestNode;
 use super::{commit, commit_codes, commit_request, committed, fetch_request, join, join_request, offsets};
+use crate::test_node::TestNode;
 use wire::delete_groups::DeleteGroupsRequest;
 use wire::describe_groups::DescribeGroupsRequest;
 use wire::heartbeat::HeartbeatRequest;

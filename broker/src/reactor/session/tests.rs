@@ -1,80 +1,47 @@
 use super::*;
 
-fn request(session_id: i32, session_epoch: i32, partitions: &[i32], forgotten: &[i32]) -> FetchRequest {
-    let part = |index: &i32| FetchPartition { partition: *index, ..FetchPartition::default() };
-    let topic = |partitions: &[i32]| FetchTopic {
-        topic: "t".into(),
-        partitions: partitions.iter().map(part).collect(),
-        ..FetchTopic::default()
-    };
-    let topics = if partitions.is_empty() { vec![] } else { vec![topic(partitions)] };
-    let gone =
-        ForgottenTopic { topic: "t".into(), partitions: forgotten.to_vec(), ..ForgottenTopic::default() };
-    FetchRequest {
-        session_id,
-        session_epoch,
-        topics,
-        forgotten_topics_data: vec![gone],
-        ..FetchRequest::default()
+fn open(sessions: &mut Sessions, reader: u64) -> i32 {
+    match sessions.begin((0, 0), || reader).unwrap().context {
+        Context::New(id) => id,
+        other @ (Context::Full | Context::Incremental(_)) => panic!("{other:?}"),
     }
 }
 
-fn indexes(parts: &[(PartitionKey, FetchPartition)]) -> Vec<i32> {
-    parts.iter().map(|(key, _)| key.index).collect()
-}
-
-fn open(sessions: &mut Sessions, partitions: &[i32]) -> i32 {
-    match sessions.begin(&mut request(0, 0, partitions, &[])).unwrap() {
-        (Context::New(id), _) => id,
-        other => panic!("{other:?}"),
-    }
+fn none() -> u64 {
+    panic!("no session begins here")
 }
 
 #[test]
-fn a_session_remembers_adds_and_forgets() {
+fn a_session_goes_from_epoch_to_epoch_and_ends() {
     let mut sessions = Sessions::new(3, 10);
-    let id = open(&mut sessions, &[0, 1]);
+    let id = open(&mut sessions, 7);
     assert_eq!(id & 0xff, 3);
-    let (_, parts) = sessions.begin(&mut request(id, 1, &[2], &[0])).unwrap();
-    assert_eq!(indexes(&parts), [1, 2]);
-    assert_eq!(
-        sessions.begin(&mut request(id, 1, &[], &[])).unwrap_err(),
-        ErrorCode::InvalidFetchSessionEpoch
-    );
-    assert_eq!(
-        sessions.begin(&mut request(id + 256, 1, &[], &[])).unwrap_err(),
-        ErrorCode::FetchSessionIdNotFound
-    );
-    let (context, parts) = sessions.begin(&mut request(id, -1, &[5], &[])).unwrap();
-    assert!(matches!(context, Context::Full));
-    assert_eq!(indexes(&parts), [5]);
-    assert_eq!(sessions.len(), 0);
-}
-
-#[test]
-fn only_what_changed_is_told() {
-    let mut sessions = Sessions::new(0, 10);
-    let id = open(&mut sessions, &[0]);
-    let (context, parts) = sessions.begin(&mut request(id, 1, &[], &[])).unwrap();
-    let key = &parts[0].0;
-    let data =
-        |high_watermark, error_code| PartitionData { high_watermark, error_code, ..PartitionData::default() };
-    assert!(sessions.must_tell(&context, key, &data(5, 0)));
-    sessions.told(&context, key, &data(5, 0));
-    assert!(!sessions.must_tell(&context, key, &data(5, 0)));
-    assert!(sessions.must_tell(&context, key, &data(6, 0)));
-    assert!(sessions.must_tell(&context, key, &data(5, 3)));
+    let begun = sessions.begin((id, 1), none).unwrap();
+    assert_eq!((begun.context, begun.reader), (Context::Incremental(id), Some(7)));
+    assert_eq!(sessions.begin((id, 1), none).unwrap_err(), ErrorCode::InvalidFetchSessionEpoch);
+    assert_eq!(sessions.begin((id + 256, 1), none).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
+    let begun = sessions.begin((id, -1), none).unwrap();
+    assert_eq!((begun.context, begun.reader, begun.gone), (Context::Full, None, vec![7]));
+    assert_eq!(sessions.begin((id, 2), none).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
 }
 
 #[test]
 fn a_full_cache_evicts_the_one_used_longest_ago() {
     let mut sessions = Sessions::new(0, 2);
-    let first = open(&mut sessions, &[0]);
-    let second = open(&mut sessions, &[0]);
-    sessions.begin(&mut request(first, 1, &[], &[])).unwrap();
-    let _third = open(&mut sessions, &[0]);
-    assert!(sessions.begin(&mut request(second, 1, &[], &[])).is_err());
-    assert!(sessions.begin(&mut request(first, 2, &[], &[])).is_ok());
-    let mut none = Sessions::new(0, 0);
-    assert!(matches!(none.begin(&mut request(0, 0, &[0], &[])).unwrap().0, Context::Full));
+    let first = open(&mut sessions, 1);
+    let second = open(&mut sessions, 2);
+    sessions.begin((first, 1), none).unwrap();
+    let begun = sessions.begin((0, 0), || 3).unwrap();
+    assert_eq!((begun.reader, begun.gone), (Some(3), vec![2]));
+    assert!(sessions.begin((second, 1), none).is_err());
+    assert!(sessions.begin((first, 2), none).is_ok());
+    assert_eq!(Sessions::new(0, 0).begin((0, 0), none).unwrap().context, Context::Full);
+}
+
+#[test]
+fn a_session_that_begins_anew_lets_its_old_reader_go() {
+    let mut sessions = Sessions::new(0, 2);
+    let id = open(&mut sessions, 1);
+    let begun = sessions.begin((id, 0), || 2).unwrap();
+    assert_eq!((begun.reader, begun.gone), (Some(2), vec![1]));
 }

@@ -97,6 +97,11 @@ impl MemDisk {
         Ok(())
     }
 
+    /// Forgets what is in memory of files without unsynced changes: it has to be read from the device again.
+    pub fn drop_cache(&self) {
+        self.state().drop_cache();
+    }
+
     /// The time that files changed from now on bear.
     pub fn set_clock(&self, wall: Timestamp) {
         self.state().clock = wall;
@@ -204,7 +209,12 @@ impl DiskFile for MemFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize, DiskError> {
         let mut state = self.disk.state();
         state.begin(Operation::Read, &self.path)?;
+        state.warm(self.node, at);
         Ok(state.file(self.node).map_or(0, |file| file.current.read(buffer, at)))
+    }
+
+    fn is_cached(&self, at: u64, _length: u64) -> bool {
+        self.disk.state().file(self.node).is_none_or(|file| at >= file.cold)
     }
 
     fn write_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> Result<(), DiskError> {

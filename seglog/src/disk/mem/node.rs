@@ -31,6 +31,8 @@ pub(super) struct FileNode {
     pub(super) orphan: bool,
     pub(super) locked: bool,
     pub(super) modified: Timestamp,
+    /// Bytes before this position have to be read from the device.
+    pub(super) cold: u64,
 }
 
 #[derive(Debug)]

@@ -224,6 +224,24 @@ impl State {
         self.dirty.remove(&node);
     }
 
+    /// What a read from `at` on brings into memory stays there.
+    pub(super) fn warm(&mut self, node: NodeId, at: u64) {
+        if let Some(file) = self.file(node) {
+            file.cold = file.cold.min(at);
+        }
+    }
+
+    /// Nothing that is on the device is in memory any more.
+    pub(super) fn drop_cache(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Node::File(file) = node
+                && file.pending.is_empty()
+            {
+                file.cold = file.current.length();
+            }
+        }
+    }
+
     pub(super) fn space(&self) -> Space {
         let total = self.capacity.unwrap_or(1 << 40);
         Space { total, free: total.saturating_sub(self.used) }
@@ -363,8 +381,14 @@ impl State {
             Some(Node::File(file)) => {
                 let current = file.crashed(rng, survive);
                 after.used += current.length();
-                let durable = current.clone();
-                Node::File(FileNode { durable, current, modified: file.modified, ..FileNode::default() })
+                let (durable, cold) = (current.clone(), current.length());
+                Node::File(FileNode {
+                    durable,
+                    current,
+                    cold,
+                    modified: file.modified,
+                    ..FileNode::default()
+                })
             }
             Some(Node::Dir(dir)) => {
                 let entries = dir.crashed(rng, survive);

@@ -2,7 +2,7 @@
 //!
 //! Jobs run at once unless the test holds them back. Time stands still unless the test moves it.
 
-use crate::{Boot, Booted, ConnId, Effects, Input, Job, Owner, boot};
+use crate::{Boot, Booted, ConnId, Effects, Fragment, Input, Job, Owner, boot};
 use base::{Now, Span, Timestamp, Uuid};
 use bytes::Bytes;
 use cluster::Endpoint;
@@ -18,28 +18,29 @@ use wire::{Message as _, Reader, Request};
 
 /// Which jobs a test holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
+pub(crate) enum Hold {
     Nothing,
     Flushes,
     Loads,
+    Warms,
 }
 
-pub(super) struct TestNode {
-    pub(super) disk: MemDisk,
+pub(crate) struct TestNode {
+    pub(crate) disk: MemDisk,
     booted: Booted,
-    pub(super) now: Now,
+    pub(crate) now: Now,
     queue: VecDeque<(Owner, Input)>,
-    pub(super) hold: Hold,
+    pub(crate) hold: Hold,
     held: Vec<(Owner, Job)>,
     replies: BTreeMap<ConnId, VecDeque<Bytes>>,
-    pub(super) closed: Vec<ConnId>,
-    pub(super) log: Vec<String>,
+    pub(crate) closed: Vec<ConnId>,
+    pub(crate) log: Vec<String>,
     next_connection: u64,
 }
 
 /// A request that is under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     conn: ConnId,
     version: i16,
 }
@@ -57,7 +58,7 @@ fn settings() -> Overrides {
 
 impl TestNode {
     /// A node on an empty disk, with the offsets topic and a topic `t` of three partitions.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut node = Self::holding(
             MemDisk::new(),
             Now { wall: Timestamp(1_000_000_000), ..Now::default() },
@@ -104,13 +105,13 @@ impl TestNode {
     }
 
     /// The power goes, with all that was not flushed, and comes back.
-    pub(super) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         let disk = self.disk.crash_clone(&mut base::Rng::new(3), 0);
         *self = Self::holding(disk, self.now, Hold::Nothing);
     }
 
     /// The process ends and starts again; the page cache is still there.
-    pub(super) fn restart(&mut self, hold: Hold) {
+    pub(crate) fn restart(&mut self, hold: Hold) {
         let disk = self.disk.crash_clone(&mut base::Rng::new(3), 100);
         *self = Self::holding(disk, self.now, hold);
     }
@@ -122,6 +123,7 @@ impl TestNode {
                 Hold::Nothing => false,
                 Hold::Flushes => matches!(job, Job::Flush),
                 Hold::Loads => matches!(job, Job::LoadShard(_)),
+                Hold::Warms => matches!(job, Job::Warm(_)),
             };
             if is_held {
                 self.held.push((owner, job));
@@ -132,8 +134,19 @@ impl TestNode {
         }
         self.queue.extend(fx.mail.into_iter().map(|(to, mail)| (to, Input::Mail(mail))));
         for (conn, reply) in fx.replies {
-            let [crate::Fragment::Bytes(frame)] = &reply.fragments[..] else { panic!("a reply in pieces") };
-            self.replies.entry(conn).or_default().push_back(frame.slice(wire::frame::SIZE_BYTES..));
+            let mut frame = Vec::new();
+            for fragment in reply.fragments {
+                match fragment {
+                    Fragment::Bytes(bytes) => frame.extend_from_slice(&bytes),
+                    Fragment::File { file, position, length } => {
+                        let start = frame.len();
+                        frame.resize(start + length as usize, 0);
+                        assert_eq!(file.read_at(&mut frame[start..], position), Ok(length as usize));
+                    }
+                }
+            }
+            let frame = Bytes::from(frame).slice(wire::frame::SIZE_BYTES..);
+            self.replies.entry(conn).or_default().push_back(frame);
         }
         self.closed.extend(fx.close);
         self.log.extend(fx.log.into_iter().map(|line| line.text));
@@ -154,7 +167,7 @@ impl TestNode {
     }
 
     /// Lets the jobs run that were held back.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.hold = Hold::Nothing;
         for (owner, job) in core::mem::take(&mut self.held) {
             let done = job.run(&self.booted.shared);
@@ -164,30 +177,49 @@ impl TestNode {
     }
 
     /// Both clocks go on, second by second.
-    pub(super) fn advance(&mut self, seconds: u64) {
+    pub(crate) fn advance(&mut self, seconds: u64) {
         for _ in 0..seconds {
             let second = Span::from_secs(1);
             self.now = Now { mono: self.now.mono + second, wall: self.now.wall.plus(second) };
             self.queue.push_back((Owner::Groups, Input::Tick));
+            self.queue.push_back((Owner::Reactor(0), Input::Tick));
             self.rest();
         }
     }
 
     /// Sends a request on a connection of its own.
-    pub(super) fn send<R: Request>(&mut self, version: i16, request: &R) -> Sent {
+    pub(crate) fn send<R: Request>(&mut self, version: i16, request: &R) -> Sent {
+        let conn = self.connect();
+        self.send_on(conn, version, request)
+    }
+
+    pub(crate) fn connect(&mut self) -> ConnId {
         self.next_connection += 1;
         let conn = ConnId(self.next_connection);
+        self.queue.push_back((Owner::Reactor(0), Input::Connected { conn, peer: "10.0.0.7".into() }));
+        conn
+    }
+
+    pub(crate) fn close(&mut self, conn: ConnId) {
+        self.queue.push_back((Owner::Reactor(0), Input::Closed { conn }));
+        self.rest();
+    }
+
+    /// Sends a request on a connection that there is.
+    pub(crate) fn send_on<R: Request>(&mut self, conn: ConnId, version: i16, request: &R) -> Sent {
         let encoded = wire::encode_request(1, Some(&"client".into()), version, request).unwrap();
         let frame = encoded.bytes.slice(wire::frame::SIZE_BYTES..);
-        let owner = Owner::Reactor(0);
-        self.queue.push_back((owner, Input::Connected { conn, peer: "10.0.0.7".into() }));
-        self.queue.push_back((owner, Input::Frame { conn, frame }));
+        self.queue.push_back((Owner::Reactor(0), Input::Frame { conn, frame }));
         self.rest();
         Sent { conn, version }
     }
 
+    pub(crate) fn reactor(&mut self) -> &mut crate::Reactor {
+        &mut self.booted.reactors[0]
+    }
+
     /// The reply to a request, once it is there.
-    pub(super) fn reply<R: Request>(&mut self, sent: Sent) -> Option<R::Response> {
+    pub(crate) fn reply<R: Request>(&mut self, sent: Sent) -> Option<R::Response> {
         let frame = self.replies.get_mut(&sent.conn)?.pop_front()?;
         let mut reader = Reader::new(frame);
         wire::decode_response_head(&mut reader, R::KEY, sent.version).unwrap();
@@ -197,17 +229,17 @@ impl TestNode {
     }
 
     /// Sends a request that is answered without anything else happening.
-    pub(super) fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub(crate) fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let sent = self.send(version, request);
         self.reply::<R>(sent).unwrap_or_else(|| panic!("no reply to {} v{version}", R::KEY.name()))
     }
 
     /// The same in the newest version.
-    pub(super) fn latest<R: Request>(&mut self, request: &R) -> R::Response {
+    pub(crate) fn latest<R: Request>(&mut self, request: &R) -> R::Response {
         self.ask(*R::VERSIONS.end(), request)
     }
 
-    pub(super) fn create(&mut self, name: &str, partitions: i32) {
+    pub(crate) fn create(&mut self, name: &str, partitions: i32) {
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions: partitions,
@@ -218,20 +250,20 @@ impl TestNode {
         assert_eq!(created.topics[0].error_code, 0);
     }
 
-    pub(super) fn delete(&mut self, name: &str) {
+    pub(crate) fn delete(&mut self, name: &str) {
         let topic = DeleteTopicState { name: Some(name.into()), ..Default::default() };
         let deleted = self.latest(&DeleteTopicsRequest { topics: vec![topic], ..Default::default() });
         assert_eq!(deleted.responses[0].error_code, 0);
     }
 
-    pub(super) fn topic_id(&mut self, name: &str) -> Uuid {
+    pub(crate) fn topic_id(&mut self, name: &str) -> Uuid {
         let metadata = self.latest(&MetadataRequest { topics: None, ..Default::default() });
         let is_it = |topic: &&wire::metadata::MetadataResponseTopic| topic.name.as_deref() == Some(name);
         metadata.topics.iter().find(is_it).unwrap().topic_id
     }
 
     /// A partition of the offsets topic.
-    pub(super) fn shard(&self, group: &str) -> Arc<crate::replica::Replica> {
+    pub(crate) fn shard(&self, group: &str) -> Arc<crate::replica::Replica> {
         let view = self.booted.metadata.view();
         let (index, _) = view.group_partition(group).unwrap();
         let topic = view.image.topic(crate::view::OFFSETS_TOPIC).unwrap().id;
