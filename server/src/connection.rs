@@ -2,6 +2,7 @@
 
 use broker::{Fragment, Reply};
 use bytes::Buf;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -123,7 +124,12 @@ impl Outbox {
         };
         let parts: Vec<_> = self.queue.iter().take(IO_SLICES).map_while(bytes_of).collect();
         let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|bytes| io::IoSlice::new(bytes)).collect();
-        let mut sent = stream.try_write_vectored(&slices)?;
+        // What precedes a file range waits for it in the socket, else the reader is woken for a few bytes.
+        let more = matches!(self.queue.get(parts.len()), Some(Fragment::File { .. }));
+        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+        let mut sent = stream.try_io(Interest::WRITABLE, || {
+            Ok(sendmsg(stream, &slices, &mut SendAncillaryBuffer::default(), flags)?)
+        })?;
         let total = sent as u64;
         while sent > 0 {
             let Some(Fragment::Bytes(bytes)) = self.queue.front_mut() else { break };

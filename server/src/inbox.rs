@@ -3,6 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use std::io;
 use std::sync::Arc;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::frame::{FrameError, SIZE_BYTES, frame_size};
@@ -107,6 +108,12 @@ impl Inbox {
         let room = exact.map_or(self.room.min(READ_BYTES_MAX), |left| left.min(self.room));
         self.buffer.reserve(room);
         let read = stream.try_read_buf(&mut (&mut self.buffer).limit(room))?;
+        if read < room {
+            // The socket is empty: another read would only say so. What comes from now on is an event of its own,
+            // and the end of the stream is remembered apart.
+            let _emptied =
+                stream.try_io(Interest::READABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+        }
         self.note(read, room);
         Ok(read)
     }
