@@ -13,7 +13,7 @@ const SIDES: [(&str, On); 2] = [("ours", On::Ours), ("kafka", On::Kafka)];
 const STORED: Shape =
     Shape { partitions: 6, record: 1024, batch: 128 << 10, codec: "none", bytes: 800_000_000 };
 /// Seconds to read.
-const READ_SECONDS: u32 = 5;
+const READ_SECONDS: u32 = 4;
 /// What a paced producer sends meanwhile, records of 1 KiB per second, and how many read it.
 const TAIL_RATE: &str = "60000";
 const TAIL_CONSUMERS: usize = 4;

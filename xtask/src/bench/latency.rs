@@ -11,7 +11,7 @@ use crate::shell::capture;
 const SIDES: [(&str, On, &[&str]); 3] =
     [("ours", On::Ours, REPLICATED), ("kafka", On::Kafka, REPLICATED), ("ours flushed", On::Ours, FLUSHED)];
 const PARTITIONS: u32 = 6;
-const SECONDS: &str = "6";
+const SECONDS: &str = "5";
 
 /// One record at a time, acks=1, the next when the last is acknowledged.
 pub(super) fn closed_loop(bench: &mut Bench) -> Result<Series, String> {

@@ -25,19 +25,24 @@ const THOUSAND: u32 = 1_000;
 pub(super) fn memory(bench: &mut Bench) -> Result<Series, String> {
     bench.stop_all();
     let mut series = Series::default();
-    let mut ours = idle_and_load(bench, On::Ours)?;
+    for _ in 0..bench.blocks {
+        let mut ours = idle_and_load(bench, On::Ours)?;
+        ours.insert("partitions_mib", with_partitions(bench)?);
+        series.push(vec![("ours", ours), ("kafka", idle_and_load(bench, On::Kafka)?)]);
+    }
+    bench.fresh_dir("memory")?;
+    Ok(series)
+}
+
+/// Our resident memory with ten thousand partitions.
+fn with_partitions(bench: &mut Bench) -> Result<f64, String> {
     let dir = bench.fresh_dir("memory")?;
     let broker = Broker::start(On::Ours, &dir, &[])?;
     for part in 0..MANY_PARTITIONS / THOUSAND {
         broker.create(&format!("many-{part}"), THOUSAND, &[])?;
     }
     pause(Duration::from_secs(2));
-    ours.insert("partitions_mib", broker.memory("VmRSS")?);
-    drop(broker);
-    series.push(vec![("ours", ours)]);
-    series.push(vec![("kafka", idle_and_load(bench, On::Kafka)?)]);
-    bench.fresh_dir("memory")?;
-    Ok(series)
+    broker.memory("VmRSS")
 }
 
 fn idle_and_load(bench: &mut Bench, on: On) -> Result<Sample, String> {
@@ -132,41 +137,58 @@ fn first_ack(on: On, dir: &Path) -> Result<(f64, Broker), String> {
     }
 }
 
-/// CPU time of a broker with a thousand partitions and ten consumers of one group that wait.
+/// CPU time of a broker with a thousand partitions and ten consumers of one group that wait. Both brokers wait at the
+/// same time: what neither uses disturbs neither.
 pub(super) fn idle(bench: &mut Bench) -> Result<Series, String> {
     bench.stop_all();
     let mut series = Series::default();
-    for (label, on) in [("ours", On::Ours), ("kafka", On::Kafka)] {
-        for _ in 0..bench.blocks {
-            let sample = idle_once(bench, on)?;
-            say(&format!("  {label} {:.2} % of a core", sample["core_percent"]));
-            series.push(vec![(label, sample)]);
+    for _ in 0..bench.blocks {
+        let sides = [("ours", Idle::begin(bench, On::Ours)?), ("kafka", Idle::begin(bench, On::Kafka)?)];
+        // The group's first rebalance waits three seconds for members.
+        pause(Duration::from_secs(12));
+        let before = sides.each_ref().map(|(_, idle)| idle.broker.cpu());
+        pause(Duration::from_secs(IDLE_SECONDS));
+        let mut block = Vec::new();
+        for ((label, idle), before) in sides.into_iter().zip(before) {
+            let core_percent = (idle.broker.cpu()? - before?) / IDLE_SECONDS as f64 * 100.0;
+            say(&format!("  {label} {core_percent:.2} % of a core"));
+            block.push((label, Sample::from([("core_percent", core_percent)])));
         }
+        series.push(block);
     }
-    bench.fresh_dir("idle")?;
+    bench.fresh_dir("idle-Ours")?;
+    bench.fresh_dir("idle-Kafka")?;
     Ok(series)
 }
 
-fn idle_once(bench: &mut Bench, on: On) -> Result<Sample, String> {
-    let dir = bench.fresh_dir("idle")?;
-    let broker = Broker::start(on, &dir, &[])?;
-    broker.create("idle", THOUSAND, FLUSHED)?;
-    let consumer = || {
-        let mut kcat = Command::new("kcat");
-        kcat.args(["-b", &broker.address, "-G", "idle", "idle", "-q"]);
-        kcat.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-    };
-    let consumers = (0..IDLE_CONSUMERS).map(|_| consumer()).collect::<Result<Vec<Child>, _>>();
-    let mut consumers = consumers.map_err(|error| format!("kcat cannot be started: {error}"))?;
-    // The group's first rebalance waits three seconds for members.
-    pause(Duration::from_secs(12));
-    let before = broker.cpu()?;
-    pause(Duration::from_secs(IDLE_SECONDS));
-    let cpu = broker.cpu()? - before;
-    for consumer in &mut consumers {
-        // Both fail only if it has ended already.
-        let _ = consumer.kill();
-        let _ = consumer.wait();
+/// A broker and the consumers that wait for it.
+struct Idle {
+    consumers: Vec<Child>,
+    broker: Broker,
+}
+
+impl Idle {
+    fn begin(bench: &mut Bench, on: On) -> Result<Self, String> {
+        let dir = bench.fresh_dir(&format!("idle-{on:?}"))?;
+        let broker = Broker::start(on, &dir, &[])?;
+        broker.create("idle", THOUSAND, FLUSHED)?;
+        let consumer = || {
+            let mut kcat = Command::new("kcat");
+            kcat.args(["-b", &broker.address, "-G", "idle", "idle", "-q"]);
+            kcat.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        };
+        let consumers = (0..IDLE_CONSUMERS).map(|_| consumer()).collect::<Result<Vec<Child>, _>>();
+        let consumers = consumers.map_err(|error| format!("kcat cannot be started: {error}"))?;
+        Ok(Self { consumers, broker })
     }
-    Ok(Sample::from([("core_percent", cpu / IDLE_SECONDS as f64 * 100.0)]))
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for consumer in &mut self.consumers {
+            // Both fail only if it has ended already.
+            let _ = consumer.kill();
+            let _ = consumer.wait();
+        }
+    }
 }

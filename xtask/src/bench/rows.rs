@@ -11,7 +11,7 @@ pub(crate) struct Row {
     pub(crate) title: &'static str,
     run: fn(&mut Bench) -> Result<Series, String>,
     /// Figures to show: name and unit.
-    shown: &'static [(&'static str, &'static str)],
+    shown: &'static [Figure],
     goals: &'static [Goal],
 }
 
@@ -33,187 +33,181 @@ enum Bound {
 
 use Bound::{AtLeast, AtMost};
 
-const fn goal(text: &'static str, of: (&'static str, &'static str), bound: Bound) -> Goal {
-    Goal { text, of, by: None, bound }
-}
+/// Name and unit of a figure.
+type Figure = (&'static str, &'static str);
 
-const fn ratio(
-    text: &'static str,
-    of: (&'static str, &'static str),
-    by: (&'static str, &'static str),
-    bound: Bound,
-) -> Goal {
-    Goal { text, of, by: Some(by), bound }
-}
-
-const CPU: (&str, &str) = ("cpu_per_gb", "CPU-s/GB");
-const MB: (&str, &str) = ("mb_per_s", "MB/s");
-const RECORDS: (&str, &str) = ("records_per_s", "records/s");
-const P50: (&str, &str) = ("p50", "µs p50");
-const P99: (&str, &str) = ("p99", "µs p99");
-const P999: (&str, &str) = ("p999", "µs p99.9");
+const CPU: Figure = ("cpu_per_gb", "CPU-s/GB");
+const CLIENT_CPU: Figure = ("client_cpu_per_gb", "client CPU-s/GB");
+const MB: Figure = ("mb_per_s", "MB/s");
+const RECORDS: Figure = ("records_per_s", "records/s");
+const READ: Figure = ("read_gb", "GB read");
+const P50: Figure = ("p50", "µs p50");
+const P99: Figure = ("p99", "µs p99");
+const P999: Figure = ("p999", "µs p99.9");
+const IDLE_MIB: Figure = ("idle_mib", "MiB idle");
+const LOAD_MIB: Figure = ("load_mib", "MiB load");
+const MANY_MIB: Figure = ("partitions_mib", "MiB 10,000 partitions");
+const EMPTY: Figure = ("empty_s", "s empty");
+const THOUSAND: Figure = ("thousand_s", "s 1,000 partitions");
+const KILLED: Figure = ("killed_s", "s after kill -9 (10 GB; Kafka 2 GB)");
+const CORE: Figure = ("core_percent", "% of a core");
 const THIRD: f64 = 1.0 / 3.0;
+
+/// Our figure as it is.
+const fn goal(text: &'static str, figure: Figure, bound: Bound) -> Goal {
+    Goal { text, of: ("ours", figure.0), by: None, bound }
+}
+
+/// One side's figure divided by another's.
+const fn ratio(text: &'static str, of: &'static str, by: &'static str, figure: Figure, bound: Bound) -> Goal {
+    Goal { text, of: (of, figure.0), by: Some((by, figure.0)), bound }
+}
+
+/// Our figure divided by Kafka's.
+const fn kafka(text: &'static str, figure: Figure, bound: Bound) -> Goal {
+    ratio(text, "ours", "kafka", figure, bound)
+}
+
+const fn row(
+    name: &'static str,
+    run: fn(&mut Bench) -> Result<Series, String>,
+    title: &'static str,
+    shown: &'static [Figure],
+    goals: &'static [Goal],
+) -> Row {
+    Row { name, title, run, shown, goals }
+}
 
 /// All rows in the order of a whole run.
 pub(crate) const ROWS: &[Row] = &[
-    Row {
-        name: "produce",
-        title: "produce, 1 KiB records, 128 KiB batches, 6 partitions, acks=all, `replicated`, librdkafka",
-        run: produce::replicated,
-        shown: &[CPU, MB, ("client_cpu_per_gb", "client CPU-s/GB")],
-        goals: &[
-            ratio("CPU, floor", ("ours", "cpu_per_gb"), ("floor", "cpu_per_gb"), AtMost(1.4)),
-            ratio("CPU, Kafka", ("ours", "cpu_per_gb"), ("kafka", "cpu_per_gb"), AtMost(0.25)),
-            ratio("throughput, Kafka", ("ours", "mb_per_s"), ("kafka", "mb_per_s"), AtLeast(3.0)),
+    row(
+        "produce",
+        produce::replicated,
+        "produce, 1 KiB records, 128 KiB batches, 6 partitions, acks=all, `replicated`, librdkafka",
+        &[CPU, MB, CLIENT_CPU],
+        &[
+            ratio("CPU, floor", "ours", "floor", CPU, AtMost(1.4)),
+            kafka("CPU, Kafka", CPU, AtMost(0.25)),
+            kafka("throughput, Kafka", MB, AtLeast(3.0)),
         ],
-    },
-    Row {
-        name: "flushed",
-        title: "the same `flushed`, beside Kafka that does not flush",
-        run: produce::flushed,
-        shown: &[CPU, MB],
-        goals: &[
-            ratio("CPU, floor", ("ours", "cpu_per_gb"), ("floor", "cpu_per_gb"), AtMost(1.8)),
-            ratio(
-                "throughput, Kafka unflushed",
-                ("ours", "mb_per_s"),
-                ("kafka unflushed", "mb_per_s"),
-                AtLeast(1.5),
-            ),
+    ),
+    row(
+        "flushed",
+        produce::flushed,
+        "the same `flushed`, beside Kafka that does not flush",
+        &[CPU, MB],
+        &[
+            ratio("CPU, floor", "ours", "floor", CPU, AtMost(1.8)),
+            ratio("throughput, Kafka unflushed", "ours", "kafka unflushed", MB, AtLeast(1.5)),
         ],
-    },
-    Row {
-        name: "flushed-partitions",
-        title: "`flushed` with 6, 100 and 1,000 partitions, Kafka with flush.messages=1",
-        run: produce::flushed_partitions,
-        shown: &[RECORDS, CPU],
-        goals: &[
-            ratio("100 : 6", ("ours 100", "records_per_s"), ("ours 6", "records_per_s"), AtLeast(0.5)),
-            ratio("1,000 : 6", ("ours 1000", "records_per_s"), ("ours 6", "records_per_s"), AtLeast(0.25)),
-            ratio("100, Kafka", ("ours 100", "records_per_s"), ("kafka 100", "records_per_s"), AtLeast(5.0)),
-            ratio(
-                "1,000, Kafka",
-                ("ours 1000", "records_per_s"),
-                ("kafka 1000", "records_per_s"),
-                AtLeast(5.0),
-            ),
+    ),
+    row(
+        "flushed-partitions",
+        produce::flushed_partitions,
+        "`flushed` with 6, 100 and 1,000 partitions, Kafka with flush.messages=1",
+        &[RECORDS, CPU],
+        &[
+            ratio("100 : 6", "ours 100", "ours 6", RECORDS, AtLeast(0.5)),
+            ratio("1,000 : 6", "ours 1000", "ours 6", RECORDS, AtLeast(0.25)),
+            ratio("100, Kafka", "ours 100", "kafka 100", RECORDS, AtLeast(5.0)),
+            ratio("1,000, Kafka", "ours 1000", "kafka 1000", RECORDS, AtLeast(5.0)),
         ],
-    },
-    Row {
-        name: "java",
-        title: "the first row with Kafka's Java producer",
-        run: produce::java,
-        shown: &[MB, CPU],
-        goals: &[ratio("throughput, Kafka", ("ours", "mb_per_s"), ("kafka", "mb_per_s"), AtLeast(1.4))],
-    },
-    Row {
-        name: "small",
-        title: "100 B records, 16 KiB batches, librdkafka",
-        run: produce::small,
-        shown: &[RECORDS, CPU],
-        goals: &[
-            ratio("records/s, Kafka", ("ours", "records_per_s"), ("kafka", "records_per_s"), AtLeast(2.5)),
-            ratio("CPU, Kafka", ("ours", "cpu_per_gb"), ("kafka", "cpu_per_gb"), AtMost(0.2)),
+    ),
+    row(
+        "java",
+        produce::java,
+        "the first row with Kafka's Java producer",
+        &[MB, CPU],
+        &[kafka("throughput, Kafka", MB, AtLeast(1.4))],
+    ),
+    row(
+        "small",
+        produce::small,
+        "100 B records, 16 KiB batches, librdkafka",
+        &[RECORDS, CPU],
+        &[kafka("records/s, Kafka", RECORDS, AtLeast(2.5)), kafka("CPU, Kafka", CPU, AtMost(0.2))],
+    ),
+    row(
+        "codecs",
+        produce::codecs,
+        "compressed batches, no rule needs the records (GB before compression)",
+        &[CPU, MB],
+        &[
+            ratio("lz4 CPU, Kafka", "ours lz4", "kafka lz4", CPU, AtMost(0.2)),
+            ratio("zstd CPU, Kafka", "ours zstd", "kafka zstd", CPU, AtMost(0.2)),
         ],
-    },
-    Row {
-        name: "codecs",
-        title: "compressed batches, no rule needs the records (GB before compression)",
-        run: produce::codecs,
-        shown: &[CPU, MB],
-        goals: &[
-            ratio("lz4 CPU, Kafka", ("ours lz4", "cpu_per_gb"), ("kafka lz4", "cpu_per_gb"), AtMost(0.2)),
-            ratio("zstd CPU, Kafka", ("ours zstd", "cpu_per_gb"), ("kafka zstd", "cpu_per_gb"), AtMost(0.2)),
+    ),
+    row(
+        "codecs-rule",
+        produce::codecs_with_rule,
+        "compressed batches, a bound on old timestamps needs every record",
+        &[CPU, MB],
+        &[
+            ratio("lz4 CPU, Kafka", "ours lz4", "kafka lz4", CPU, AtMost(0.5)),
+            ratio("zstd CPU, Kafka", "ours zstd", "kafka zstd", CPU, AtMost(0.5)),
         ],
-    },
-    Row {
-        name: "codecs-rule",
-        title: "compressed batches, a bound on old timestamps needs every record",
-        run: produce::codecs_with_rule,
-        shown: &[CPU, MB],
-        goals: &[
-            ratio("lz4 CPU, Kafka", ("ours lz4", "cpu_per_gb"), ("kafka lz4", "cpu_per_gb"), AtMost(0.5)),
-            ratio("zstd CPU, Kafka", ("ours zstd", "cpu_per_gb"), ("kafka zstd", "cpu_per_gb"), AtMost(0.5)),
+    ),
+    row(
+        "consume",
+        fetching::beginning,
+        "consume from the beginning, large plaintext answers",
+        &[CPU, MB],
+        &[goal("CPU-s/GB", CPU, AtMost(0.25)), kafka("CPU, Kafka", CPU, AtMost(0.5))],
+    ),
+    row(
+        "consume-tail",
+        fetching::tail,
+        "four consumers at the end of a log that grows by 60 MB/s; CPU beyond that of producing",
+        &[CPU, READ],
+        &[goal("CPU-s/GB", CPU, AtMost(0.25)), kafka("CPU, Kafka", CPU, AtMost(0.5))],
+    ),
+    row(
+        "single",
+        latency::closed_loop,
+        "one 100 B record at a time, acks=1, closed loop, `replicated`",
+        &[P50, P99],
+        &[kafka("p50, Kafka", P50, AtMost(THIRD)), kafka("p99, Kafka", P99, AtMost(THIRD))],
+    ),
+    row(
+        "e2e",
+        latency::end_to_end,
+        "end to end at 5,000 records/s, acks=all, `replicated`; `flushed` and the raw disk beside",
+        &[P50, P99, P999],
+        &[
+            kafka("p50, Kafka", P50, AtMost(THIRD)),
+            kafka("p99, Kafka", P99, AtMost(THIRD)),
+            kafka("p99.9, Kafka", P999, AtMost(0.2)),
         ],
-    },
-    Row {
-        name: "consume",
-        title: "consume from the beginning, large plaintext answers",
-        run: fetching::beginning,
-        shown: &[CPU, MB],
-        goals: &[
-            goal("CPU-s/GB", ("ours", "cpu_per_gb"), AtMost(0.25)),
-            ratio("CPU, Kafka", ("ours", "cpu_per_gb"), ("kafka", "cpu_per_gb"), AtMost(0.5)),
+    ),
+    row(
+        "memory",
+        lifecycle::memory,
+        "resident memory: idle, at most under the first row's load, with 10,000 partitions",
+        &[IDLE_MIB, LOAD_MIB, MANY_MIB],
+        &[
+            goal("MiB idle", IDLE_MIB, AtMost(15.0)),
+            goal("MiB under load", LOAD_MIB, AtMost(60.0)),
+            goal("MiB, 10,000 partitions", MANY_MIB, AtMost(100.0)),
         ],
-    },
-    Row {
-        name: "consume-tail",
-        title: "four consumers at the end of a log that grows by 60 MB/s; CPU beyond that of producing",
-        run: fetching::tail,
-        shown: &[CPU, ("read_gb", "GB read")],
-        goals: &[
-            goal("CPU-s/GB", ("ours", "cpu_per_gb"), AtMost(0.25)),
-            ratio("CPU, Kafka", ("ours", "cpu_per_gb"), ("kafka", "cpu_per_gb"), AtMost(0.5)),
+    ),
+    row(
+        "start",
+        lifecycle::start,
+        "process start to first acknowledged record (acks=all)",
+        &[EMPTY, THOUSAND, KILLED],
+        &[
+            goal("s, empty", EMPTY, AtMost(0.1)),
+            goal("s, 1,000 partitions", THOUSAND, AtMost(0.3)),
+            goal("s, 10 GB after kill -9", KILLED, AtMost(1.0)),
         ],
-    },
-    Row {
-        name: "single",
-        title: "one 100 B record at a time, acks=1, closed loop, `replicated`",
-        run: latency::closed_loop,
-        shown: &[P50, P99],
-        goals: &[
-            ratio("p50, Kafka", ("ours", "p50"), ("kafka", "p50"), AtMost(THIRD)),
-            ratio("p99, Kafka", ("ours", "p99"), ("kafka", "p99"), AtMost(THIRD)),
-        ],
-    },
-    Row {
-        name: "e2e",
-        title: "end to end at 5,000 records/s, acks=all, `replicated`; `flushed` and the raw disk beside",
-        run: latency::end_to_end,
-        shown: &[P50, P99, P999],
-        goals: &[
-            ratio("p50, Kafka", ("ours", "p50"), ("kafka", "p50"), AtMost(THIRD)),
-            ratio("p99, Kafka", ("ours", "p99"), ("kafka", "p99"), AtMost(THIRD)),
-            ratio("p99.9, Kafka", ("ours", "p999"), ("kafka", "p999"), AtMost(0.2)),
-        ],
-    },
-    Row {
-        name: "memory",
-        title: "resident memory: idle, at most under the first row's load, with 10,000 partitions",
-        run: lifecycle::memory,
-        shown: &[
-            ("idle_mib", "MiB idle"),
-            ("load_mib", "MiB load"),
-            ("partitions_mib", "MiB 10,000 partitions"),
-        ],
-        goals: &[
-            goal("MiB idle", ("ours", "idle_mib"), AtMost(15.0)),
-            goal("MiB under load", ("ours", "load_mib"), AtMost(60.0)),
-            goal("MiB, 10,000 partitions", ("ours", "partitions_mib"), AtMost(100.0)),
-        ],
-    },
-    Row {
-        name: "start",
-        title: "process start to first acknowledged record (acks=all)",
-        run: lifecycle::start,
-        shown: &[
-            ("empty_s", "s empty"),
-            ("thousand_s", "s 1,000 partitions"),
-            ("killed_s", "s after kill -9 (10 GB; Kafka 2 GB)"),
-        ],
-        goals: &[
-            goal("s, empty", ("ours", "empty_s"), AtMost(0.1)),
-            goal("s, 1,000 partitions", ("ours", "thousand_s"), AtMost(0.3)),
-            goal("s, 10 GB after kill -9", ("ours", "killed_s"), AtMost(1.0)),
-        ],
-    },
-    Row {
-        name: "idle",
-        title: "CPU with 1,000 partitions and 10 waiting consumers of a group (kcat)",
-        run: lifecycle::idle,
-        shown: &[("core_percent", "% of a core")],
-        goals: &[goal("% of a core", ("ours", "core_percent"), AtMost(0.5))],
-    },
+    ),
+    row(
+        "idle",
+        lifecycle::idle,
+        "CPU with 1,000 partitions and 10 waiting consumers of a group (kcat)",
+        &[CORE],
+        &[goal("% of a core", CORE, AtMost(0.5))],
+    ),
 ];
 
 /// The row of this name.
