@@ -256,22 +256,11 @@ pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects)
     match done {
         JobDone::Flushed(done) => shared.flusher.finish(done, fx),
         JobDone::Trimmed { asked, outcomes, replicas } => {
-            let token = asked.token;
             replicas.iter().for_each(|replica| replica.nudge(fx));
-            let mail = match delete_records_reply(&asked, outcomes) {
-                Ok(reply) => Mail::Reply { token, reply },
-                Err(malformed) => Mail::Refused { token, reason: format!("{malformed:?}") },
-            };
-            fx.tell(Owner::Reactor(token.reactor), mail);
+            let reply = delete_records_reply(&asked, outcomes).map_err(|malformed| format!("{malformed:?}"));
+            answer(&asked, reply, fx);
         }
-        JobDone::Searched { asked, reply } => {
-            let token = asked.token;
-            let mail = match reply {
-                Ok(reply) => Mail::Reply { token, reply },
-                Err(reason) => Mail::Refused { token, reason },
-            };
-            fx.tell(Owner::Reactor(token.reactor), mail);
-        }
+        JobDone::Searched { asked, reply } => answer(&asked, reply, fx),
         JobDone::Deleted(Ok(())) | JobDone::Removed(Ok(())) => {}
         JobDone::Deleted(Err(error)) | JobDone::Removed(Err(error)) => {
             fx.log(Level::Error, format!("files could not be deleted: {error}"));
@@ -294,4 +283,14 @@ pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects)
         // Going on would acknowledge what is not there (B1).
         fx.fatal = Some(format!("the data directory is fenced: {cause}"));
     }
+}
+
+/// Sends a response, or closes the connection of what could not be answered.
+fn answer(asked: &Asked, reply: Result<Reply, String>, fx: &mut Effects) {
+    let token = asked.token;
+    let mail = match reply {
+        Ok(reply) => Mail::Reply { token, reply },
+        Err(reason) => Mail::Refused { token, reason },
+    };
+    fx.tell(Owner::Reactor(token.reactor), mail);
 }

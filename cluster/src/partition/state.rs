@@ -134,16 +134,6 @@ impl PartitionState {
         self.clone().elect(min_isr, is_alive).counted(self)
     }
 
-    /// The state with the first of its replicas that is alive and in sync as the leader (KIP-460's preferred election).
-    #[must_use]
-    pub fn prefer(&self, is_alive: impl Fn(BrokerId) -> bool) -> Self {
-        let mut next = self.clone();
-        if let Some(first) = self.replicas.first().filter(|id| self.isr.contains(id) && is_alive(**id)) {
-            next.leader = Some(*first);
-        }
-        next.counted(self)
-    }
-
     /// Other in-sync replicas; who was in sync or eligible stays eligible as long as they are too few.
     fn with_isr(&self, isr: &[BrokerId], min_isr: usize) -> Self {
         let ordered = |set: &dyn Fn(&BrokerId) -> bool| self.replicas.iter().copied().filter(set).collect();
