@@ -5,6 +5,7 @@ use crate::flusher::Flusher;
 use crate::groups::Groups;
 use crate::metadata::{Metadata, RaftStore, Start, StoreError};
 use crate::reactor::Reactor;
+use crate::replication::Replication;
 use crate::shared::Shared;
 use crate::view::{Node, View};
 use base::{Now, Rng, Uuid};
@@ -47,6 +48,8 @@ pub struct Booted {
     pub metadata: Metadata,
     /// The owner of the group coordinators.
     pub groups: Groups,
+    /// What it follows of others.
+    pub replication: Replication,
     /// Always the latest view.
     pub latest_view: Arc<Mutex<Arc<View>>>,
 }
@@ -113,7 +116,7 @@ pub fn boot(boot: Boot, now: Now) -> Result<Booted, BootError> {
     });
     let shared = Arc::new(Shared::new(boot.disk, Flusher::new(dir)));
     let image = stored.image.clone();
-    let readers = (0..boot.reactors).map(Owner::Reactor).chain([Owner::Groups]).collect();
+    let readers = (0..boot.reactors).map(Owner::Reactor).chain([Owner::Groups, Owner::Replication]).collect();
     let start = Start {
         node,
         shared: shared.clone(),
@@ -126,9 +129,10 @@ pub fn boot(boot: Boot, now: Now) -> Result<Booted, BootError> {
     let metadata = Metadata::new(start, now).map_err(BootError::Quorum)?;
     let view = metadata.view().clone();
     let reactors = (0..boot.reactors).map(|id| Reactor::new(id, view.clone(), shared.clone())).collect();
-    let groups = Groups::new(view, shared.clone(), rng.fork(2));
+    let groups = Groups::new(view.clone(), shared.clone(), rng.fork(2));
+    let replication = Replication::new(view, shared.clone());
     let latest_view = metadata.latest_view();
-    Ok(Booted { shared, reactors, metadata, groups, latest_view })
+    Ok(Booted { shared, reactors, metadata, groups, replication, latest_view })
 }
 
 fn check_served(config: &NodeConfig) -> Result<(), BootError> {

@@ -18,6 +18,30 @@ use wire::RequestHead;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
+/// A connection that this node opens to another one, unique within its owner for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// A connection to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// What it is called from now on.
+    pub link: LinkId,
+    /// A host name or address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// Why a link is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// The machine lives and nobody listens there: the process is dead.
+    Refused,
+    /// It could not be opened for another reason, or has ended.
+    Lost,
+}
+
 /// A piece of the node that one thread drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
@@ -27,6 +51,8 @@ pub enum Owner {
     Metadata,
     /// Owns the group coordinators.
     Groups,
+    /// Owns what this node follows of others, and what its followers are asked to be.
+    Replication,
 }
 
 /// Names a request that waits for its reply: answered exactly once, or never if the connection goes.
@@ -131,6 +157,8 @@ pub enum Input {
         conn: ConnId,
         /// The client's address, for logs and `%h`.
         peer: String,
+        /// The name of the listener that it came in by.
+        listener: Arc<str>,
     },
     /// A whole frame arrived, without its size field.
     Frame {
@@ -148,6 +176,25 @@ pub enum Input {
     Mail(Mail),
     /// A job that this owner started has ended.
     JobDone(JobDone),
+    /// A dial has succeeded.
+    Linked {
+        /// Which.
+        link: LinkId,
+    },
+    /// A whole frame arrived over a link, without its size field.
+    LinkFrame {
+        /// Which.
+        link: LinkId,
+        /// A response.
+        frame: Bytes,
+    },
+    /// A link could not be opened or has ended, other than by [`Effects::hang_ups`]. It is not heard of again.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        why: Down,
+    },
     /// Time has passed; `wake_at` may be due.
     Tick,
 }
@@ -231,6 +278,13 @@ pub struct Effects {
     pub replies: Vec<(ConnId, Reply)>,
     /// Connections to close once what was queued before has been sent.
     pub close: Vec<ConnId>,
+    /// Connections to open to other nodes; each ends in [`Input::Linked`] or [`Input::LinkDown`].
+    pub dials: Vec<Dial>,
+    /// Frames to send over links, their size fields included, in order per link. What is sent before the link is there, or
+    /// after it has ended, is lost.
+    pub sends: Vec<(LinkId, Bytes)>,
+    /// Links to end at once; nothing is heard of them any more.
+    pub hang_ups: Vec<LinkId>,
     /// Lines for the log.
     pub log: Vec<LogLine>,
     /// When the owner next wants a tick.
@@ -247,6 +301,9 @@ impl Effects {
             && self.mail.is_empty()
             && self.replies.is_empty()
             && self.close.is_empty()
+            && self.dials.is_empty()
+            && self.sends.is_empty()
+            && self.hang_ups.is_empty()
             && self.log.is_empty()
             && self.wake_at.is_none()
             && self.fatal.is_none()

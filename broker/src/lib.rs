@@ -16,8 +16,10 @@ mod job;
 pub mod latency;
 pub mod loggers;
 mod metadata;
+mod peer;
 mod reactor;
 mod replica;
+mod replication;
 mod scan;
 mod shared;
 #[cfg(test)]
@@ -29,10 +31,13 @@ mod wall;
 pub use api::{Acl, Row, StateOwner, TABLE};
 pub use boot::{Boot, BootError, Booted, boot, close};
 pub use census::{Census, LocalPartition};
-pub use effects::{Asked, ConnId, Effects, Fragment, Input, Level, LogLine, Mail, Owner, Reply, Token};
+pub use effects::{
+    Asked, ConnId, Dial, Down, Effects, Fragment, Input, Level, LinkId, LogLine, Mail, Owner, Reply, Token,
+};
 pub use groups::{CountedGroup, CountedOffset, GroupCensus, Groups, Teller};
 pub use job::{Job, JobDone};
 pub use metadata::Metadata;
 pub use reactor::{IN_FLIGHT_MAX, Reactor};
+pub use replication::Replication;
 pub use shared::{Counters, Shared};
 pub use view::{Node, Replicas, View};

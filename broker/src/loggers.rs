@@ -11,7 +11,7 @@ pub const ROOT_LOGGER: &str = "root";
 
 /// The loggers there are besides the root. A logger without a level has that of the nearest one whose name begins its
 /// own, which is how log lines are matched as well.
-pub const LOGGERS: &[&str] = &["ottla", GROUPS, METADATA, NETWORK, NODE];
+pub const LOGGERS: &[&str] = &["ottla", GROUPS, METADATA, NETWORK, NODE, REPLICATION];
 /// What the group coordinators say.
 pub const GROUPS: &str = "ottla.groups";
 /// What the controller says, and whoever looks after partitions.
@@ -20,6 +20,8 @@ pub const METADATA: &str = "ottla.metadata";
 pub const NETWORK: &str = "ottla.network";
 /// What is said of the process.
 pub const NODE: &str = "ottla.node";
+/// What is said of following other leaders, and of being followed.
+pub const REPLICATION: &str = "ottla.replication";
 
 /// How much is logged, by Kafka's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -196,7 +196,7 @@ impl TestNode {
     pub(crate) fn connect(&mut self) -> ConnId {
         self.next_connection += 1;
         let conn = ConnId(self.next_connection);
-        self.queue.push_back((Owner::Reactor(0), Input::Connected { conn, peer: "10.0.0.7".into() }));
+        self.queue.push_back((Owner::Reactor(0), Input::Connected { conn, peer: "10.0.0.7".into(), listener: "PLAINTEXT".into() }));
         conn
     }
 

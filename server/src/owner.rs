@@ -3,8 +3,8 @@
 use crate::clock::Clock;
 use crate::router::{End, Router};
 use base::{Instant, Now};
-use broker::loggers::{GROUPS, METADATA, NETWORK};
-use broker::{Effects, Groups, Input, Level, LogLine, Metadata, Owner};
+use broker::loggers::{GROUPS, METADATA, NETWORK, REPLICATION};
+use broker::{Effects, Groups, Input, Level, LogLine, Metadata, Owner, Replication};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -33,6 +33,17 @@ impl Driven for Metadata {
 
 impl Driven for Groups {
     const OWNER: Owner = Owner::Groups;
+    fn start(&mut self, _now: Now, _fx: &mut Effects) {}
+    fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        Self::handle(self, now, input, fx);
+    }
+    fn is_serving(&self) -> bool {
+        false
+    }
+}
+
+impl Driven for Replication {
+    const OWNER: Owner = Owner::Replication;
     fn start(&mut self, _now: Now, _fx: &mut Effects) {}
     fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
         Self::handle(self, now, input, fx);
@@ -119,6 +130,7 @@ pub(crate) fn log(owner: Owner, lines: &[LogLine]) {
             Owner::Reactor(_) => write!(NETWORK, level, text),
             Owner::Metadata => write!(METADATA, level, text),
             Owner::Groups => write!(GROUPS, level, text),
+            Owner::Replication => write!(REPLICATION, level, text),
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Router {
     pub(crate) reactors: Vec<UnboundedSender<ToReactor>>,
     pub(crate) metadata: Sender<Input>,
     pub(crate) groups: Sender<Input>,
+    pub(crate) replication: Sender<Input>,
     pub(crate) jobs: Sender<(Owner, Job)>,
     pub(crate) end: tokio::sync::mpsc::UnboundedSender<End>,
 }
@@ -51,6 +52,7 @@ impl Router {
             },
             Owner::Metadata => self.metadata.send(input).is_err(),
             Owner::Groups => self.groups.send(input).is_err(),
+            Owner::Replication => self.replication.send(input).is_err(),
         };
         if gone {
             tracing::debug!(target: NODE, ?owner, "mail for an owner that has ended");
@@ -78,6 +80,7 @@ impl Router {
 pub(crate) struct Mailboxes {
     pub(crate) metadata: Receiver<Input>,
     pub(crate) groups: Receiver<Input>,
+    pub(crate) replication: Receiver<Input>,
     pub(crate) jobs: Receiver<(Owner, Job)>,
 }
 
@@ -88,9 +91,12 @@ pub(crate) fn new(
 ) -> (Router, Mailboxes) {
     let (metadata, metadata_box) = channel();
     let (groups, groups_box) = channel();
+    let (replication, replication_box) = channel();
     let (jobs, jobs_box) = channel();
-    let router = Router { reactors, metadata, groups, jobs, end };
-    (router, Mailboxes { metadata: metadata_box, groups: groups_box, jobs: jobs_box })
+    let router = Router { reactors, metadata, groups, replication, jobs, end };
+    let mailboxes =
+        Mailboxes { metadata: metadata_box, groups: groups_box, replication: replication_box, jobs: jobs_box };
+    (router, mailboxes)
 }
 
 /// Starts the job threads.

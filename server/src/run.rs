@@ -173,7 +173,7 @@ struct Running {
 
 impl Running {
     fn start(booted: Booted, clock: Clock, config: &NodeConfig) -> Result<Self, ServerError> {
-        let Booted { shared, reactors, metadata, groups, latest_view } = booted;
+        let Booted { shared, reactors, metadata, groups, replication, latest_view } = booted;
         let (end, end_box) = unbounded_channel();
         let (senders, boxes): (Vec<_>, Vec<_>) =
             reactors.iter().map(|_| unbounded_channel::<ToReactor>()).unzip();
@@ -195,6 +195,10 @@ impl Running {
         let own = router.clone();
         let inbox = mailboxes.groups;
         thread::start("groups", router.clone(), move || owner::run(groups, &inbox, clock, &own))
+            .map_err(failed)?;
+        let own = router.clone();
+        let inbox = mailboxes.replication;
+        thread::start("replication", router.clone(), move || owner::run(replication, &inbox, clock, &own))
             .map_err(failed)?;
         let cluster_id = metadata.view().node.cluster_id.clone();
         let own = router.clone();

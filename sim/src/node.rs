@@ -105,6 +105,7 @@ impl SimNode {
             Owner::Reactor(id) => booted.reactors.get_mut(usize::from(id))?.handle(now, input, &mut effects),
             Owner::Metadata => booted.metadata.handle(now, input, &mut effects),
             Owner::Groups => booted.groups.handle(now, input, &mut effects),
+            Owner::Replication => booted.replication.handle(now, input, &mut effects),
         }
         Some(effects)
     }

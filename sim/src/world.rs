@@ -550,6 +550,9 @@ fn describe_input(owner: Owner, input: &Input) -> String {
         Input::Mail(Mail::View(view)) => format!("view of index {}", view.image.index),
         Input::Connected { .. }
         | Input::Frame { .. }
+        | Input::Linked { .. }
+        | Input::LinkFrame { .. }
+        | Input::LinkDown { .. }
         | Input::Closed { .. }
         | Input::JobDone(_)
         | Input::Tick => {

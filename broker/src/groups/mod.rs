@@ -90,7 +90,12 @@ impl Groups {
             Input::Mail(mail) => self.mail(now, mail, fx),
             Input::JobDone(done) => self.job_done(now, done, fx),
             Input::Tick => {}
-            Input::Connected { .. } | Input::Frame { .. } | Input::Closed { .. } => {
+            Input::Connected { .. }
+            | Input::Frame { .. }
+            | Input::Closed { .. }
+            | Input::Linked { .. }
+            | Input::LinkFrame { .. }
+            | Input::LinkDown { .. } => {
                 fx.fatal = Some("the groups owner was sent a connection".into());
             }
         }

@@ -191,7 +191,12 @@ impl Metadata {
             Input::Mail(mail) => self.mail(now, mail, fx),
             Input::JobDone(done) => self.job_done(now, done, fx),
             Input::Tick => self.quorum.tick(),
-            Input::Connected { .. } | Input::Frame { .. } | Input::Closed { .. } => {
+            Input::Connected { .. }
+            | Input::Frame { .. }
+            | Input::Closed { .. }
+            | Input::Linked { .. }
+            | Input::LinkFrame { .. }
+            | Input::LinkDown { .. } => {
                 fx.fatal = Some("the metadata owner was sent a connection".into());
             }
         }

@@ -13,6 +13,8 @@ pub const IN_FLIGHT_MAX: usize = 64;
 pub(crate) struct Connection {
     /// The client's address.
     pub(crate) peer: Arc<str>,
+    /// The name of the listener that it came in by.
+    pub(crate) listener: Arc<str>,
     /// The slot of the oldest request without a reply.
     first: u64,
     waiting: VecDeque<Waiting>,
@@ -42,8 +44,8 @@ enum Slot {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: String) -> Self {
-        Self { peer: peer.into(), first: 0, waiting: VecDeque::new() }
+    pub(crate) fn new(peer: String, listener: Arc<str>) -> Self {
+        Self { peer: peer.into(), listener, first: 0, waiting: VecDeque::new() }
     }
 
     /// Takes the next place in the order.
@@ -104,7 +106,7 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_requests() {
         let reply = |text: &'static str| Reply::bytes(Bytes::from_static(text.as_bytes()));
-        let mut connection = Connection::new(String::new());
+        let mut connection = Connection::new(String::new(), "PLAINTEXT".into());
         let came = |at| Came { api_key: 3, at: Instant::from_nanos(at) };
         let slots: Vec<u64> = (0..3).map(|at| connection.open_slot(3, Instant::from_nanos(at))).collect();
         assert!(connection.complete(slots[2], reply("c")).is_empty());

@@ -86,8 +86,8 @@ impl Reactor {
     pub fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
         self.now = now.mono;
         match input {
-            Input::Connected { conn, peer } => {
-                self.connections.insert(conn, Connection::new(peer));
+            Input::Connected { conn, peer, listener } => {
+                self.connections.insert(conn, Connection::new(peer, listener));
             }
             Input::Frame { conn, frame } => self.frame(now, conn, frame, fx),
             Input::Closed { conn } => {
@@ -97,6 +97,9 @@ impl Reactor {
             Input::Mail(mail) => self.mail(now, mail, fx),
             Input::JobDone(done) => self.job_done(now, done, fx),
             Input::Tick => {}
+            Input::Linked { .. } | Input::LinkFrame { .. } | Input::LinkDown { .. } => {
+                fx.fatal = Some("a reactor was sent a link".into());
+            }
         }
         self.expire(now, fx);
     }

@@ -84,8 +84,14 @@ pub struct NodeConfig {
     pub listeners: Vec<Listener>,
     /// What clients are told; empty means the listeners themselves.
     pub advertised: Vec<Listener>,
+    /// The listeners that are for nodes alone, by name.
+    pub controller_listeners: Vec<String>,
+    /// The listener that brokers use among themselves where none is for nodes alone, by name.
+    pub inter_broker_listener: Option<String>,
     /// The controllers that form the cluster; empty means this node alone.
     pub voters: Vec<Voter>,
+    /// Nodes of a cluster that this node is to join: hosts and ports.
+    pub bootstrap_servers: Vec<(String, u16)>,
     /// The data directory.
     pub log_dir: String,
     /// Partitions of a topic created without a count.
@@ -124,6 +130,8 @@ pub struct NodeConfig {
     pub connections_idle_max: Option<Span>,
     /// How long a broker may be silent before the controller fences it.
     pub broker_session_timeout: Span,
+    /// How often a broker says that it is alive.
+    pub broker_heartbeat_interval: Span,
     /// The most incremental fetch sessions.
     pub fetch_sessions_max: u32,
     /// The most bytes that one fetch returns.
@@ -153,7 +161,10 @@ impl NodeConfig {
             rack: Some(get.text("broker.rack").into_owned()).filter(|rack| !rack.is_empty()),
             listeners: get.listeners("listeners")?,
             advertised: get.listeners("advertised.listeners")?,
+            controller_listeners: get.names("controller.listener.names"),
+            inter_broker_listener: get.names("inter.broker.listener.name").pop(),
             voters: get.voters()?,
+            bootstrap_servers: get.bootstrap_servers()?,
             log_dir: get.log_dir()?,
             num_partitions: get.int("num.partitions")?,
             default_replication_factor: get.int("default.replication.factor")?,
@@ -173,6 +184,7 @@ impl NodeConfig {
             queued_bytes_max: get.queued_bytes_max()?,
             connections_idle_max: get.limit("connections.max.idle.ms")?,
             broker_session_timeout: get.span("broker.session.timeout.ms")?,
+            broker_heartbeat_interval: get.span("broker.heartbeat.interval.ms")?,
             fetch_sessions_max: get.int("max.incremental.fetch.session.cache.slots")?,
             fetch_bytes_max: get.int("fetch.max.bytes")?,
             producer_id_expiration: get.span("producer.id.expiration.ms")?,
@@ -181,6 +193,21 @@ impl NodeConfig {
             snapshot_entries: get.int("ottla.metadata.snapshot.entries")?,
             metrics_group_offsets_max: get.int("ottla.metrics.group.offsets.max")?,
         })
+    }
+
+    /// True for a listener that is for nodes alone.
+    #[must_use]
+    pub fn is_for_nodes(&self, listener: &str) -> bool {
+        self.controller_listeners.iter().any(|name| name == listener)
+    }
+
+    /// The listener by which other nodes reach this one: the first that is for nodes alone, else the one that brokers use
+    /// among themselves, else the first.
+    #[must_use]
+    pub fn peer_listener(&self) -> Option<&Listener> {
+        let named = |name: &String| self.listeners.iter().find(|listener| listener.name == *name);
+        let own = self.listeners.iter().find(|listener| self.is_for_nodes(&listener.name));
+        own.or_else(|| self.inter_broker_listener.as_ref().and_then(named)).or_else(|| self.listeners.first())
     }
 
     /// Checks that every key is known and every value fits its key.
@@ -265,6 +292,18 @@ impl<'a> Getter<'a> {
                 wrong(name, item, "expected NAME://HOST:PORT, for instance PLAINTEXT://127.0.0.1:9092")
             })
         };
+        items(&text).map(parse).collect()
+    }
+
+    /// Names of listeners, upper case.
+    fn names(&self, name: &str) -> Vec<String> {
+        items(&self.text(name)).map(str::to_ascii_uppercase).collect()
+    }
+
+    fn bootstrap_servers(&self) -> Result<Vec<(String, u16)>, ConfigError> {
+        let name = "controller.quorum.bootstrap.servers";
+        let text = self.text(name);
+        let parse = |item| parse_address(item).ok_or_else(|| wrong(name, item, "expected HOST:PORT"));
         items(&text).map(parse).collect()
     }
 

@@ -19,7 +19,7 @@ impl World {
         let conn = ConnId(self.next_connection);
         self.connections.insert(name, conn);
         let owner = self.reactor_of(conn);
-        let input = Input::Connected { conn, peer: "sim".into() };
+        let input = Input::Connected { conn, peer: "sim".into(), listener: "PLAINTEXT".into() };
         self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, input));
     }
 

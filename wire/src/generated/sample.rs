@@ -2,6 +2,60 @@
 
 use crate::testing::{Sample, Sampler};
 
+mod add_raft_voter {
+    use super::{Sample, Sampler};
+    use crate::add_raft_voter::*;
+    impl Sample for AddRaftVoterRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                cluster_id: s.opt(true, |s| s.string()),
+                timeout_ms: s.i32(),
+                voter_id: s.i32(),
+                voter_directory_id: s.uuid(),
+                listeners: s.array(|s| Listener::sample(s, v)),
+                ack_when_committed: if v >= 1 { s.bool() } else { true },
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for Listener {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { name: s.string(), host: s.string(), port: s.u16(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for AddRaftVoterResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod allocate_producer_ids {
+    use super::{Sample, Sampler};
+    use crate::allocate_producer_ids::*;
+    impl Sample for AllocateProducerIdsRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { broker_id: s.i32(), broker_epoch: s.i64(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for AllocateProducerIdsResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                producer_id_start: s.i64(),
+                producer_id_len: s.i32(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
 mod alter_configs {
     use super::{Sample, Sampler};
     use crate::alter_configs::*;
@@ -51,6 +105,146 @@ mod alter_configs {
                 resource_type: s.i8(),
                 resource_name: s.string(),
                 unknown_tags: s.tags(flexible, 0),
+            }
+        }
+    }
+}
+
+mod alter_partition {
+    use super::{Sample, Sampler};
+    use crate::alter_partition::*;
+    use alloc::vec::Vec;
+    impl Sample for AlterPartitionRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                broker_id: s.i32(),
+                broker_epoch: s.i64(),
+                topics: s.array(|s| RequestTopicData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for RequestTopicData {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                topic_id: s.uuid(),
+                partitions: s.array(|s| RequestPartitionData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for RequestPartitionData {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                partition_index: s.i32(),
+                leader_epoch: s.i32(),
+                new_isr: if v <= 2 { s.array(|s| s.i32()) } else { Vec::new() },
+                new_isr_with_epochs: if v >= 3 { s.array(|s| BrokerState::sample(s, v)) } else { Vec::new() },
+                leader_recovery_state: s.i8(),
+                partition_epoch: s.i32(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for BrokerState {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { broker_id: s.i32(), broker_epoch: s.i64(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for AlterPartitionResponse {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                topics: s.array(|s| TopicData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for TopicData {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                topic_id: s.uuid(),
+                partitions: s.array(|s| PartitionData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for PartitionData {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                partition_index: s.i32(),
+                error_code: s.i16(),
+                leader_id: s.i32(),
+                leader_epoch: s.i32(),
+                isr: s.array(|s| s.i32()),
+                leader_recovery_state: s.i8(),
+                partition_epoch: s.i32(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod alter_partition_reassignments {
+    use super::{Sample, Sampler};
+    use crate::alter_partition_reassignments::*;
+    impl Sample for AlterPartitionReassignmentsRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                timeout_ms: s.i32(),
+                allow_replication_factor_change: if v >= 1 { s.bool() } else { true },
+                topics: s.array(|s| ReassignableTopic::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for ReassignableTopic {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                name: s.string(),
+                partitions: s.array(|s| ReassignablePartition::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for ReassignablePartition {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                partition_index: s.i32(),
+                replicas: s.opt(true, |s| s.array(|s| s.i32())),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for AlterPartitionReassignmentsResponse {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                allow_replication_factor_change: if v >= 1 { s.bool() } else { true },
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                responses: s.array(|s| ReassignableTopicResponse::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for ReassignableTopicResponse {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                name: s.string(),
+                partitions: s.array(|s| ReassignablePartitionResponse::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for ReassignablePartitionResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                partition_index: s.i32(),
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                unknown_tags: s.tags(true, 0),
             }
         }
     }
@@ -123,6 +317,91 @@ mod api_versions {
                 name: s.string(),
                 max_version_level: s.i16(),
                 min_version_level: s.i16(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod broker_heartbeat {
+    use super::{Sample, Sampler};
+    use crate::broker_heartbeat::*;
+    use alloc::vec::Vec;
+    impl Sample for BrokerHeartbeatRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                broker_id: s.i32(),
+                broker_epoch: s.i64(),
+                current_metadata_offset: s.i64(),
+                want_fence: s.bool(),
+                want_shut_down: s.bool(),
+                offline_log_dirs: if v >= 1 { s.array(|s| s.uuid()) } else { Vec::new() },
+                cordoned_log_dirs: if v >= 2 { s.opt(v >= 2, |s| s.array(|s| s.uuid())) } else { None },
+                unknown_tags: s.tags(true, 2),
+            }
+        }
+    }
+    impl Sample for BrokerHeartbeatResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                is_caught_up: s.bool(),
+                is_fenced: s.bool(),
+                should_shut_down: s.bool(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod broker_registration {
+    use super::{Sample, Sampler};
+    use crate::broker_registration::*;
+    use alloc::vec::Vec;
+    impl Sample for BrokerRegistrationRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                broker_id: s.i32(),
+                cluster_id: s.string(),
+                incarnation_id: s.uuid(),
+                listeners: s.array(|s| Listener::sample(s, v)),
+                features: s.array(|s| Feature::sample(s, v)),
+                rack: s.opt(true, |s| s.string()),
+                is_migrating_zk_broker: if v >= 1 { s.bool() } else { false },
+                log_dirs: if v >= 2 { s.array(|s| s.uuid()) } else { Vec::new() },
+                previous_broker_epoch: if v >= 3 { s.i64() } else { -1 },
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for Listener {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                name: s.string(),
+                host: s.string(),
+                port: s.u16(),
+                security_protocol: s.i16(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for Feature {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                name: s.string(),
+                min_supported_version: s.i16(),
+                max_supported_version: s.i16(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for BrokerRegistrationResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                broker_epoch: s.i64(),
                 unknown_tags: s.tags(true, 0),
             }
         }
@@ -950,6 +1229,84 @@ mod describe_topic_partitions {
                 eligible_leader_replicas: s.opt(true, |s| s.array(|s| s.i32())),
                 last_known_elr: s.opt(true, |s| s.array(|s| s.i32())),
                 offline_replicas: s.array(|s| s.i32()),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod elect_leaders {
+    use super::{Sample, Sampler};
+    use crate::elect_leaders::*;
+    impl Sample for ElectLeadersRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            let flexible = v >= 2;
+            Self {
+                election_type: if v >= 1 { s.i8() } else { 0 },
+                topic_partitions: s.opt(true, |s| s.array(|s| TopicPartitions::sample(s, v))),
+                timeout_ms: s.i32(),
+                unknown_tags: s.tags(flexible, 0),
+            }
+        }
+    }
+    impl Sample for TopicPartitions {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            let flexible = v >= 2;
+            Self { topic: s.string(), partitions: s.array(|s| s.i32()), unknown_tags: s.tags(flexible, 0) }
+        }
+    }
+    impl Sample for ElectLeadersResponse {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            let flexible = v >= 2;
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: if v >= 1 { s.i16() } else { 0 },
+                replica_election_results: s.array(|s| ReplicaElectionResult::sample(s, v)),
+                unknown_tags: s.tags(flexible, 0),
+            }
+        }
+    }
+    impl Sample for ReplicaElectionResult {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            let flexible = v >= 2;
+            Self {
+                topic: s.string(),
+                partition_result: s.array(|s| PartitionResult::sample(s, v)),
+                unknown_tags: s.tags(flexible, 0),
+            }
+        }
+    }
+    impl Sample for PartitionResult {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            let flexible = v >= 2;
+            Self {
+                partition_id: s.i32(),
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                unknown_tags: s.tags(flexible, 0),
+            }
+        }
+    }
+}
+
+mod envelope {
+    use super::{Sample, Sampler};
+    use crate::envelope::*;
+    impl Sample for EnvelopeRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                request_data: s.bytes(),
+                request_principal: s.opt(true, |s| s.bytes()),
+                client_host_address: s.bytes(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for EnvelopeResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                response_data: s.opt(true, |s| s.bytes()),
+                error_code: s.i16(),
                 unknown_tags: s.tags(true, 0),
             }
         }
@@ -1987,6 +2344,160 @@ mod offset_for_leader_epoch {
     }
 }
 
+mod peer_form {
+    use super::{Sample, Sampler};
+    use crate::peer_form::*;
+    impl Sample for PeerFormRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                voters: s.array(|s| s.i32()),
+                kind: s.i8(),
+                directory_id: s.uuid(),
+                cluster_id: s.uuid(),
+                founders: s.array(|s| Founder::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for Founder {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { node_id: s.i32(), directory_id: s.uuid(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for PeerFormResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { error_code: s.i16(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+}
+
+mod peer_greet {
+    use super::{Sample, Sampler};
+    use crate::peer_greet::*;
+    impl Sample for PeerGreetRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                cluster_id: s.uuid(),
+                node_id: s.i32(),
+                directory_id: s.uuid(),
+                host: s.string(),
+                port: s.u16(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for PeerGreetResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                cluster_id: s.uuid(),
+                node_id: s.i32(),
+                directory_id: s.uuid(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod peer_join {
+    use super::{Sample, Sampler};
+    use crate::peer_join::*;
+    impl Sample for PeerJoinRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { node_id: s.i32(), directory_id: s.uuid(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for PeerJoinResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                cluster_id: s.uuid(),
+                leader_id: s.i32(),
+                leader_host: s.string(),
+                leader_port: s.u16(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod peer_progress {
+    use super::{Sample, Sampler};
+    use crate::peer_progress::*;
+    impl Sample for PeerProgressRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                replica_id: s.i32(),
+                replica_epoch: s.i64(),
+                topics: s.array(|s| TopicProgress::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for TopicProgress {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                topic_id: s.uuid(),
+                partitions: s.array(|s| PartitionProgress::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for PartitionProgress {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                partition_index: s.i32(),
+                leader_epoch: s.i32(),
+                flushed_offset: s.i64(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for PeerProgressResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { error_code: s.i16(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+}
+
+mod peer_quorum {
+    use super::{Sample, Sampler};
+    use crate::peer_quorum::*;
+    impl Sample for PeerQuorumRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { message: s.bytes(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for PeerQuorumResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { error_code: s.i16(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+}
+
+mod peer_snapshot {
+    use super::{Sample, Sampler};
+    use crate::peer_snapshot::*;
+    impl Sample for PeerSnapshotRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                index: s.i64(),
+                term: s.i64(),
+                position: s.i64(),
+                max_bytes: s.i32(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for PeerSnapshotResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { error_code: s.i16(), size: s.i64(), chunk: s.bytes(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+}
+
 mod produce {
     use super::{Sample, Sampler};
     use crate::produce::*;
@@ -2096,6 +2607,31 @@ mod produce {
     }
 }
 
+mod remove_raft_voter {
+    use super::{Sample, Sampler};
+    use crate::remove_raft_voter::*;
+    impl Sample for RemoveRaftVoterRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                cluster_id: s.opt(true, |s| s.string()),
+                voter_id: s.i32(),
+                voter_directory_id: s.uuid(),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for RemoveRaftVoterResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
 mod sync_group {
     use super::{Sample, Sampler};
     use crate::sync_group::*;
@@ -2130,6 +2666,46 @@ mod sync_group {
                 protocol_name: if v >= 5 { s.opt(v >= 5, |s| s.string()) } else { None },
                 assignment: s.bytes(),
                 unknown_tags: s.tags(flexible, 0),
+            }
+        }
+    }
+}
+
+mod unregister_broker {
+    use super::{Sample, Sampler};
+    use crate::unregister_broker::*;
+    impl Sample for UnregisterBrokerRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { broker_id: s.i32(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for UnregisterBrokerResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
+mod unregister_controller {
+    use super::{Sample, Sampler};
+    use crate::unregister_controller::*;
+    impl Sample for UnregisterControllerRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { controller_id: s.i32(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for UnregisterControllerResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                unknown_tags: s.tags(true, 0),
             }
         }
     }

@@ -76,7 +76,7 @@ macro_rules! every_api {
         }
     };
 }
-ottla_wire::with_requests!(every_api);
+ottla_wire::with_kafka_requests!(every_api);
 
 /// The versions of which the oracle does not know the layout, exactly, so that nothing is skipped unseen. Those
 /// are covered by samples that Kafka itself read and wrote; see `golden`.

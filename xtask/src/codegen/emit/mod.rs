@@ -39,7 +39,12 @@ pub(crate) fn index(modules: &[&str], files: &[(&str, &Module)]) -> String {
     out.push_str(&list_macro(
         "with_requests",
         "`module, Request, Response;` for every API, in order of name",
-        &lists.apis,
+        &[lists.kafka.as_str(), &lists.own].concat(),
+    ));
+    out.push_str(&list_macro(
+        "with_kafka_requests",
+        "the same for every API that Kafka has, too",
+        &lists.kafka,
     ));
     out.push_str(&list_macro(
         "with_stored",
@@ -52,7 +57,8 @@ pub(crate) fn index(modules: &[&str], files: &[(&str, &Module)]) -> String {
 /// The lines of the macros that list messages.
 #[derive(Default)]
 struct Lists {
-    apis: String,
+    kafka: String,
+    own: String,
     stored: String,
 }
 
@@ -62,8 +68,9 @@ fn lists(files: &[(&str, &Module)]) -> Lists {
         for laid in &file.structs {
             let name = &laid.name;
             let _ = match &laid.kind {
-                Some(Kind::Request { api, .. }) => {
-                    writeln!(lists.apis, "            {module}, {name}, {api}Response;")
+                Some(Kind::Request { key, api }) => {
+                    let list = if *key < FIRST_OWN { &mut lists.kafka } else { &mut lists.own };
+                    writeln!(list, "            {module}, {name}, {api}Response;")
                 }
                 Some(Kind::Record { .. }) => {
                     writeln!(lists.stored, "            $crate::stored::{module}::{name};")
@@ -78,6 +85,9 @@ fn lists(files: &[(&str, &Module)]) -> Lists {
     }
     lists
 }
+
+/// The key of the first API of our own.
+const FIRST_OWN: i16 = 20_000;
 
 /// The schemas of records that have no numbers.
 const STORED_DATA: [&str; 2] = ["control", "raft"];
