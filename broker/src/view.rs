@@ -1,5 +1,6 @@
 //! What every owner may look at: the node, the metadata, the local partitions. Immutable, swapped whole.
 
+use crate::peer::Address;
 use crate::replica::Replica;
 use base::{BrokerId, PartitionIndex, TopicId, Uuid};
 use cluster::config::{ConfigError, ConnectionLimits, Layers, NodeConfig, Overrides};
@@ -65,6 +66,20 @@ impl View {
                 fenced: broker.fenced,
             })
         })
+    }
+
+    /// A broker that serves, as clients of a listener see it.
+    pub(crate) fn endpoint_of(&self, id: BrokerId, _listener: &str) -> Option<BrokerEndpoint<'_>> {
+        self.live_brokers().find(|broker| broker.id == id)
+    }
+
+    /// Where the other nodes reach a broker.
+    pub(crate) fn peer_address(&self, id: BrokerId) -> Option<Address> {
+        let broker = self.image.broker(id)?;
+        let own = self.node.config.peer_listener().map(|listener| &*listener.name);
+        let named = broker.endpoints.iter().find(|endpoint| Some(&*endpoint.listener) == own);
+        let endpoint = named.or(broker.endpoints.first())?;
+        Some(Address { host: endpoint.host.clone(), port: endpoint.port })
     }
 
     /// The brokers that serve.

@@ -39,6 +39,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
+mod peer_progress;
 mod produce;
 mod sync_group;
 mod update_features;
@@ -279,10 +280,13 @@ pub const TABLE: &[Row] = &[
     view::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 
+/// What nodes are served, by key. Clients are not told of these.
+const PEER_TABLE: &[Row] = &[reactor::<peer_progress::PeerProgress>(peer_progress::handle)];
+
 /// The row of an API key.
 #[must_use]
 pub(crate) fn row(key: i16) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.key as i16 == key)
+    TABLE.iter().chain(PEER_TABLE).find(|row| row.key as i16 == key)
 }
 
 const fn view<A: OnView>() -> Row {

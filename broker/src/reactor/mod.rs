@@ -195,7 +195,11 @@ impl Reactor {
             Mail::Controlled { ticket, reply } => self.controlled(now, ticket, reply, fx),
             Mail::Safe { ticket, part, kept } => self.produce_safe(ticket, part, kept, fx),
             Mail::Readable { ticket, part, bytes } => self.fetch_readable(now, ticket, (part, bytes), fx),
-            Mail::Asked(_) | Mail::Control { .. } | Mail::CountGroups(_) | Mail::Upkeep => {
+            Mail::Asked(_)
+            | Mail::Control { .. }
+            | Mail::CountGroups(_)
+            | Mail::Replicas(_)
+            | Mail::Upkeep => {
                 fx.fatal = Some("a reactor was sent a request for another owner".into());
             }
         }
@@ -251,6 +255,18 @@ impl Reactor {
         for (key, since) in self.done.drain(..) {
             self.latencies.note(key, now.since(since));
         }
+    }
+
+    /// True for the connection of another node.
+    pub(crate) fn is_peer(&self, conn: ConnId) -> bool {
+        let own = self.view.node.config.peer_listener();
+        let name = own.map(|listener| &*listener.name);
+        self.connections.get(&conn).is_some_and(|connection| name == Some(&*connection.listener))
+    }
+
+    /// The name of the listener that a connection came in by.
+    pub(crate) fn listener_of(&self, conn: ConnId) -> Arc<str> {
+        self.connections.get(&conn).map(|connection| connection.listener.clone()).unwrap_or_default()
     }
 
     /// Closes the connection of a client that sent what cannot be answered.
