@@ -69,7 +69,10 @@ impl Machine {
         let conn = ConnId(self.next_connection);
         self.connections.insert(name.to_owned(), conn);
         self.inbox.insert(conn, VecDeque::new());
-        self.todo.push_back((reactor_of(conn), Input::Connected { conn, peer: "127.0.0.1".into(), listener: "PLAINTEXT".into() }));
+        self.todo.push_back((
+            reactor_of(conn),
+            Input::Connected { conn, peer: "127.0.0.1".into(), listener: "PLAINTEXT".into() },
+        ));
         conn
     }
 
