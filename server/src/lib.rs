@@ -5,6 +5,7 @@ mod accept;
 mod admission;
 mod clock;
 mod connection;
+mod forming;
 mod http;
 mod inbox;
 mod links;

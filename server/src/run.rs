@@ -2,6 +2,7 @@
 
 use crate::accept::Acceptor;
 use crate::clock::{Clock, entropy};
+use crate::forming::Forming;
 use crate::http::{self, Door, Phase};
 use crate::inbox::Arriving;
 use crate::listen::{self, Listening};
@@ -12,9 +13,9 @@ use crate::router::{self, End, Router, ToReactor};
 use crate::{links, settings, thread};
 use base::Span;
 use broker::loggers::NODE;
-use broker::{Boot, Booted, Census, Input};
+use broker::{Boot, Booted, Census, Founding, Input, Opened};
 use cluster::Endpoint;
-use cluster::config::{NodeConfig, Overrides};
+use cluster::config::{ConnectionLimits, Layers, NodeConfig, Overrides};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seglog::disk::RealDisk;
 use std::fmt;
@@ -91,11 +92,9 @@ pub fn run(options: Options) -> Result<(), ServerError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async move {
         let mut until = Until { end: end_box, signals: Signals::catch().map_err(failed)? };
-        let directory = boot.directory.clone();
-        let kafka = advertised(&process.config, &boot.endpoints);
-        let booted = broker::boot(boot, process.clock.now()).map_err(failed)?;
+        let Some(booted) = process.belong(&boot, &mut until).await? else { return Ok(()) };
         booted.shared.loggers.start(logging.levels, Box::new(logging.filter));
-        let node = Running::start(booted, &process)?;
+        let node = Running::start(*booted, &process)?;
         process.door.show(node.http_state());
         let mut accepting = JoinSet::new();
         let acceptor = node.acceptor();
@@ -107,7 +106,12 @@ pub fn run(options: Options) -> Result<(), ServerError> {
         }
         acceptor.accept_on(late, &mut accepting).map_err(failed)?;
         process.door.enter(Phase::Ready);
-        announce(&Announced { kafka, http: http_address, cluster_id: node.cluster_id.clone(), directory });
+        announce(&Announced {
+            kafka: advertised(&process.config, &boot.endpoints),
+            http: http_address,
+            cluster_id: node.cluster_id.clone(),
+            directory: boot.directory,
+        });
         until.ended().await?;
         accepting.shutdown().await;
         process.close();
@@ -193,6 +197,36 @@ impl Process {
             }
         })
         .map(drop)
+    }
+
+    /// Opens the data directory. One that belongs to no cluster yet forms one with others, or joins one, before that;
+    /// `None` if a signal came first.
+    async fn belong(&self, boot: &Boot, until: &mut Until) -> Result<Option<Box<Booted>>, ServerError> {
+        loop {
+            let founding = match broker::open(boot.clone(), self.clock.now()).map_err(failed)? {
+                Opened::Node(booted) => return Ok(Some(booted)),
+                Opened::Founding(founding) => founding,
+            };
+            self.door.enter(Phase::Founding);
+            let mut forming = self.form(founding, &boot.fixed).map_err(failed)?;
+            tokio::select! {
+                () = forming.wait() => {}
+                ended = until.ended() => return ended.map(|()| None),
+            }
+            self.door.enter(Phase::Starting);
+        }
+    }
+
+    fn form(&self, founding: Box<Founding>, fixed: &Overrides) -> std::io::Result<Forming> {
+        let name = self.config.peer_listener().map(|listener| listener.name.as_str());
+        let peers = self.listening.iter().find(|listening| Some(&*listening.name) == name);
+        let peers = peers.ok_or_else(|| std::io::Error::other("there is no listener for other nodes"))?;
+        let fixed = fixed.clone();
+        let limits_now = Box::new(move || {
+            let none = Overrides::new();
+            ConnectionLimits::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed })
+        });
+        Forming::start(founding, peers, (self.limits(), limits_now), self.clock, self.end.clone())
     }
 
     fn limits(&self) -> Limits {
