@@ -161,6 +161,7 @@ impl TestNode {
                 }
                 Owner::Metadata => self.booted.metadata.handle(self.now, input, &mut fx),
                 Owner::Groups => self.booted.groups.handle(self.now, input, &mut fx),
+                Owner::Replication => self.booted.replication.handle(self.now, input, &mut fx),
             }
             self.carry_out(owner, fx);
         }
@@ -196,7 +197,10 @@ impl TestNode {
     pub(crate) fn connect(&mut self) -> ConnId {
         self.next_connection += 1;
         let conn = ConnId(self.next_connection);
-        self.queue.push_back((Owner::Reactor(0), Input::Connected { conn, peer: "10.0.0.7".into(), listener: "PLAINTEXT".into() }));
+        self.queue.push_back((
+            Owner::Reactor(0),
+            Input::Connected { conn, peer: "10.0.0.7".into(), listener: "PLAINTEXT".into() },
+        ));
         conn
     }
 

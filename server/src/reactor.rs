@@ -138,7 +138,11 @@ fn accept(
     shell.connections.borrow_mut().insert(conn, handle.clone());
     tracing::debug!(target: NETWORK, %peer, "a client has connected");
     let peer = peer.ip().to_string();
-    shell.core.borrow_mut().handle(shell.clock.now(), Input::Connected { conn, peer, listener: "PLAINTEXT".into() }, effects);
+    shell.core.borrow_mut().handle(
+        shell.clock.now(),
+        Input::Connected { conn, peer, listener: "PLAINTEXT".into() },
+        effects,
+    );
     let shell = shell.clone();
     tokio::task::spawn_local(async move {
         let ended = serve(&shell, conn, &handle, &stream).await;

@@ -94,8 +94,12 @@ pub(crate) fn new(
     let (replication, replication_box) = channel();
     let (jobs, jobs_box) = channel();
     let router = Router { reactors, metadata, groups, replication, jobs, end };
-    let mailboxes =
-        Mailboxes { metadata: metadata_box, groups: groups_box, replication: replication_box, jobs: jobs_box };
+    let mailboxes = Mailboxes {
+        metadata: metadata_box,
+        groups: groups_box,
+        replication: replication_box,
+        jobs: jobs_box,
+    };
     (router, mailboxes)
 }
 
