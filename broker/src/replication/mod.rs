@@ -387,4 +387,4 @@ fn identity(view: &View) -> Identity {
 }
 
 #[cfg(test)]
-mod tests;
+mod failover;

@@ -1,3 +1,5 @@
+//! Whole clusters: what was acknowledged survives its leader.
+
 use crate::test_cluster::TestCluster;
 use bytes::Bytes;
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
