@@ -400,7 +400,10 @@ impl Metadata {
             removed: &self.removed,
             is_current: self.phase != Phase::Electing,
         };
+        let before = fx.mail.len();
         let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
+        // Who hears that this node leads something no more finds in the view who does.
+        let told = fx.mail.split_off(before);
         if let Some(reason) = &remaining.reason
             && !self.told_waiting
         {
@@ -417,6 +420,7 @@ impl Metadata {
         for reader in &self.readers {
             fx.mail.push((*reader, Mail::View(self.view.clone())));
         }
+        fx.mail.extend(told);
     }
 
     fn answer(&mut self, now: Now, replies: Vec<(controller::Token, controller::Reply)>, fx: &mut Effects) {

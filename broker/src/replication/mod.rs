@@ -8,6 +8,8 @@
 
 mod in_sync;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use crate::effects::{Down, Effects, Input, Level, Mail};
 use crate::job::JobDone;
