@@ -2,8 +2,10 @@
 
 use crate::effects::Owner;
 use crate::flusher::Flusher;
+use crate::founding::Founding;
 use crate::groups::Groups;
 use crate::metadata::{Metadata, RaftStore, Start, StoreError};
+use crate::peer::{Address, Identity};
 use crate::reactor::Reactor;
 use crate::replication::Replication;
 use crate::shared::Shared;
@@ -18,7 +20,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a node starts with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Boot {
     /// Its settings.
     pub config: NodeConfig,
@@ -74,8 +76,18 @@ pub enum BootError {
     Quorum(quorum::QuorumError),
     /// The disk failed.
     Disk(DiskError),
-    /// The settings ask for what this version does not do.
-    Unsupported(&'static str),
+    /// It has agreed to form a cluster with others, and is to begin one of its own now.
+    Promised {
+        /// The cluster.
+        cluster_id: Uuid,
+    },
+    /// It belongs to a cluster that it is not a member of: that of another program, most likely.
+    Foreign {
+        /// The cluster.
+        cluster_id: String,
+    },
+    /// The settings contradict each other.
+    Settings(&'static str),
 }
 
 impl fmt::Display for BootError {
@@ -90,23 +102,69 @@ impl fmt::Display for BootError {
             Self::Metadata(error) => write!(f, "the metadata cannot be read: {error}"),
             Self::Quorum(error) => write!(f, "the metadata log contradicts itself: {error}"),
             Self::Disk(error) => write!(f, "the data directory failed: {error}"),
-            Self::Unsupported(text) => f.write_str(text),
+            Self::Promised { cluster_id } => write!(
+                f,
+                "the data directory was about to form cluster {cluster_id} with other nodes: name them in controller.quorum.voters as before"
+            ),
+            Self::Foreign { cluster_id } => write!(
+                f,
+                "the data directory belongs to cluster {cluster_id} and cannot become part of another: start it alone (without controller.quorum.voters and controller.quorum.bootstrap.servers) and let the others join it, or use an empty directory"
+            ),
+            Self::Settings(text) => f.write_str(text),
         }
     }
 }
 
 impl std::error::Error for BootError {}
 
-/// Opens the data directory and makes the owners. Waits for the device.
+/// What a data directory is.
+pub enum Opened {
+    /// It belongs to no cluster yet, and is not to begin one of its own. To be driven until
+    /// [`Founding::is_done`], dropped, and opened again.
+    Founding(Box<Founding>),
+    /// A member's.
+    Node(Box<Booted>),
+}
+
+impl Boot {
+    /// Where other nodes reach this one.
+    pub(crate) fn peer_address(&self) -> Result<Address, BootError> {
+        let listener = self.config.peer_listener().map(|listener| &listener.name);
+        let endpoint = self.endpoints.iter().find(|endpoint| Some(&endpoint.listener) == listener);
+        let endpoint = endpoint.or(self.endpoints.first());
+        let missing = BootError::Settings("listeners: a node needs a listener for other nodes");
+        endpoint.map(|at| Address { host: at.host.clone(), port: at.port }).ok_or(missing)
+    }
+}
+
+/// Opens the data directory. Waits for the device.
+///
+/// # Errors
+/// Any [`BootError`]; nothing was overwritten.
+pub fn open(boot: Boot, now: Now) -> Result<Opened, BootError> {
+    let dir = LogDir::open(boot.disk.clone(), &boot.boot_id).map_err(BootError::Directory)?;
+    match Founding::open(&boot, &dir, now)? {
+        Some(founding) => Ok(Opened::Founding(Box::new(founding))),
+        None => start(boot, dir, now).map(|booted| Opened::Node(Box::new(booted))),
+    }
+}
+
+/// Opens the data directory of a member, or of a node that begins a cluster of its own, and makes the owners. Waits for
+/// the device.
 ///
 /// # Errors
 /// Any [`BootError`]; nothing was overwritten.
 pub fn boot(boot: Boot, now: Now) -> Result<Booted, BootError> {
-    check_served(&boot.config)?;
     let dir = LogDir::open(boot.disk.clone(), &boot.boot_id).map_err(BootError::Directory)?;
+    start(boot, dir, now)
+}
+
+fn start(boot: Boot, dir: Arc<LogDir>, now: Now) -> Result<Booted, BootError> {
     let mut rng = Rng::new(boot.seed);
     let (cluster_id, directory_id) = identify(&dir, &boot.config, &mut rng)?;
-    let stored = RaftStore::open(&dir, cluster_id, boot.seed, now).map_err(BootError::Metadata)?;
+    let stored = RaftStore::open(&dir, (cluster_id, directory_id), boot.seed, now);
+    let stored = stored.map_err(BootError::Metadata)?;
+    let peer_address = boot.peer_address()?;
     let node = Arc::new(Node {
         config: boot.config,
         fixed: boot.fixed,
@@ -114,6 +172,8 @@ pub fn boot(boot: Boot, now: Now) -> Result<Booted, BootError> {
         directory_id,
         directory: boot.directory,
     });
+    let identity =
+        Identity { cluster_id, node: node.config.node_id, directory: directory_id, address: peer_address };
     let shared = Arc::new(Shared::new(boot.disk, Flusher::new(dir)));
     let image = stored.image.clone();
     let readers = (0..boot.reactors).map(Owner::Reactor).chain([Owner::Groups, Owner::Replication]).collect();
@@ -124,29 +184,16 @@ pub fn boot(boot: Boot, now: Now) -> Result<Booted, BootError> {
         image,
         readers,
         endpoints: boot.endpoints,
+        identity: identity.clone(),
         rng: rng.fork(1),
     };
     let metadata = Metadata::new(start, now).map_err(BootError::Quorum)?;
     let view = metadata.view().clone();
     let reactors = (0..boot.reactors).map(|id| Reactor::new(id, view.clone(), shared.clone())).collect();
     let groups = Groups::new(view.clone(), shared.clone(), rng.fork(2));
-    let replication = Replication::new(view, shared.clone(), rng.fork(3));
+    let replication = Replication::new(view, shared.clone(), identity, rng.fork(3));
     let latest_view = metadata.latest_view();
     Ok(Booted { shared, reactors, metadata, groups, replication, latest_view })
-}
-
-fn check_served(config: &NodeConfig) -> Result<(), BootError> {
-    if !config.roles.broker || !config.roles.controller {
-        return Err(BootError::Unsupported(
-            "process.roles: this version runs single nodes only, which are broker and controller",
-        ));
-    }
-    if config.voters.len() > 1 {
-        return Err(BootError::Unsupported(
-            "controller.quorum.voters: this version runs single nodes only; name this node alone, or leave it out",
-        ));
-    }
-    Ok(())
 }
 
 /// The directory's identity: its own, or a new one for an empty directory.

@@ -6,9 +6,10 @@
 
 use crate::groups::Teller;
 use crate::job::{Job, JobDone};
+use crate::peer::Identity;
 use crate::replica::Replica;
 use crate::view::View;
-use base::Instant;
+use base::{BrokerId, Instant};
 use bytes::Bytes;
 use cluster::controller::Command;
 use seglog::disk::DiskFile;
@@ -76,6 +77,12 @@ pub struct Asked {
     pub head: RequestHead,
     /// The client's address.
     pub peer: Arc<str>,
+    /// The name of the listener that it came in by.
+    pub listener: Arc<str>,
+    /// The node at the other end of the connection, if it is one and has greeted.
+    pub node: Option<BrokerId>,
+    /// The header of the envelope that another node put around a client's request.
+    pub envelope: Option<Box<RequestHead>>,
     /// What follows the header.
     pub body: Bytes,
 }
@@ -134,6 +141,8 @@ pub enum Mail {
         /// False when the partition can no longer promise it: it lost leadership or its disk.
         kept: bool,
     },
+    /// Another node has greeted over a connection that it opened.
+    Greeted(Identity),
     /// Somebody outside of the owners wants to know how the groups are.
     CountGroups(Teller),
     /// A partition wants to be looked at in a while: for the owner of the metadata, who has the clock for it.

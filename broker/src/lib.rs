@@ -10,6 +10,7 @@ mod boot;
 mod census;
 mod effects;
 mod flusher;
+mod founding;
 mod frame;
 mod groups;
 mod job;
@@ -23,20 +24,24 @@ mod replication;
 mod scan;
 mod shared;
 #[cfg(test)]
+mod test_cluster;
+#[cfg(test)]
 mod test_node;
 mod upkeep;
 mod view;
 mod wall;
 
 pub use api::{Acl, Row, StateOwner, TABLE};
-pub use boot::{Boot, BootError, Booted, boot, close};
+pub use boot::{Boot, BootError, Booted, Opened, boot, close, open};
 pub use census::{Census, LocalPartition};
 pub use effects::{
     Asked, ConnId, Dial, Down, Effects, Fragment, Input, Level, LinkId, LogLine, Mail, Owner, Reply, Token,
 };
+pub use founding::Founding;
 pub use groups::{CountedGroup, CountedOffset, GroupCensus, Groups, Teller};
 pub use job::{Job, JobDone};
 pub use metadata::Metadata;
+pub use peer::Identity;
 pub use reactor::{IN_FLIGHT_MAX, Reactor};
 pub use replication::Replication;
 pub use shared::{Counters, Shared};

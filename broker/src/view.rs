@@ -45,7 +45,6 @@ pub struct View {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BrokerEndpoint<'a> {
     pub(crate) id: BrokerId,
-    pub(crate) listener: &'a str,
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) rack: Option<&'a str>,
@@ -53,13 +52,12 @@ pub(crate) struct BrokerEndpoint<'a> {
 }
 
 impl View {
-    /// All registered brokers with an address.
-    pub(crate) fn brokers(&self) -> impl Iterator<Item = BrokerEndpoint<'_>> {
-        self.image.brokers().filter_map(|broker| {
-            let endpoint = broker.endpoints.first()?;
+    /// All registered brokers that clients of a listener can reach.
+    pub(crate) fn brokers<'a>(&'a self, listener: &'a str) -> impl Iterator<Item = BrokerEndpoint<'a>> {
+        self.image.brokers().filter_map(move |broker| {
+            let endpoint = broker.endpoint(listener)?;
             Some(BrokerEndpoint {
                 id: broker.id,
-                listener: &endpoint.listener,
                 host: &endpoint.host,
                 port: endpoint.port,
                 rack: broker.rack.as_deref(),
@@ -69,27 +67,27 @@ impl View {
     }
 
     /// A broker that serves, as clients of a listener see it.
-    pub(crate) fn endpoint_of(&self, id: BrokerId, _listener: &str) -> Option<BrokerEndpoint<'_>> {
-        self.live_brokers().find(|broker| broker.id == id)
+    pub(crate) fn endpoint_of<'a>(&'a self, id: BrokerId, listener: &'a str) -> Option<BrokerEndpoint<'a>> {
+        self.live_brokers(listener).find(|broker| broker.id == id)
     }
 
-    /// Where the other nodes reach a broker.
+    /// The brokers of them that serve.
+    pub(crate) fn live_brokers<'a>(&'a self, listener: &'a str) -> impl Iterator<Item = BrokerEndpoint<'a>> {
+        self.brokers(listener).filter(|broker| !broker.fenced)
+    }
+
+    /// Clients that ask for the controller get any broker: each forwards to it. This one costs a way less.
+    pub(crate) fn any_live_broker(&self, listener: &str) -> Option<BrokerId> {
+        let own = self.node.config.node_id;
+        let mut all = self.live_brokers(listener).map(|broker| broker.id);
+        let first = all.next();
+        if first == Some(own) { first } else { all.find(|id| *id == own).or(first) }
+    }
+
+    /// Where other nodes reach a broker.
     pub(crate) fn peer_address(&self, id: BrokerId) -> Option<Address> {
-        let broker = self.image.broker(id)?;
-        let own = self.node.config.peer_listener().map(|listener| &*listener.name);
-        let named = broker.endpoints.iter().find(|endpoint| Some(&*endpoint.listener) == own);
-        let endpoint = named.or(broker.endpoints.first())?;
+        let endpoint = self.image.broker(id)?.peer_endpoint()?;
         Some(Address { host: endpoint.host.clone(), port: endpoint.port })
-    }
-
-    /// The brokers that serve.
-    pub(crate) fn live_brokers(&self) -> impl Iterator<Item = BrokerEndpoint<'_>> {
-        self.brokers().filter(|broker| !broker.fenced)
-    }
-
-    /// Clients that ask for the controller get any broker: each forwards to it.
-    pub(crate) fn any_live_broker(&self) -> Option<BrokerId> {
-        self.live_brokers().next().map(|broker| broker.id)
     }
 
     /// Calls `use_layers` with the settings that apply to this node.

@@ -267,6 +267,31 @@ impl Image {
         delta.brokers.push(id);
     }
 
+    /// What a later image has that differs from this one: for who has skipped what lies between.
+    #[must_use]
+    pub fn difference(&self, later: &Self) -> Delta {
+        let mut delta = Delta::default();
+        for topic in self.topics() {
+            if later.topic_by_id(topic.id).is_none() {
+                delta.removed.push((topic.id, topic.name.clone()));
+            }
+        }
+        let is_new = |topic: &&Arc<Topic>| {
+            !self.topic_by_id(topic.id).is_some_and(|old| Arc::ptr_eq(old, topic) || old == *topic)
+        };
+        delta.topics.extend(later.topics().filter(is_new).map(|topic| topic.id));
+        let differs =
+            |(resource, set): &(&Resource, &Arc<Overrides>)| self.configs.get(*resource) != Some(*set);
+        delta.configs.extend(later.configs().filter(differs).map(|(resource, _)| resource.clone()));
+        let is_gone = |resource: &&Resource| later.configs.get(*resource).is_none();
+        delta.configs.extend(self.configs.keys().filter(is_gone).cloned());
+        let differs = |broker: &&Arc<Registration>| self.broker(broker.id) != Some(*broker);
+        delta.brokers.extend(later.brokers().filter(differs).map(|broker| broker.id));
+        let is_gone = |broker: &&Arc<Registration>| later.broker(broker.id).is_none();
+        delta.brokers.extend(self.brokers().filter(is_gone).map(|broker| broker.id));
+        delta
+    }
+
     /// The records that make this image out of an empty one: the content of a snapshot.
     pub fn snapshot(&self) -> impl Iterator<Item = Record> + '_ {
         let ids = Record::ProducerIds { broker: BrokerId(-1), next: self.next_producer_id };
@@ -289,6 +314,16 @@ impl Image {
 }
 
 impl Delta {
+    /// Adds what changed after that.
+    pub fn extend(&mut self, later: Self) {
+        let is_gone = |id: &TopicId| later.removed.iter().any(|(removed, _)| removed == id);
+        self.topics.retain(|id| !is_gone(id));
+        self.topics.extend(later.topics);
+        self.removed.extend(later.removed);
+        self.configs.extend(later.configs);
+        self.brokers.extend(later.brokers);
+    }
+
     fn note_topic(&mut self, id: TopicId) {
         // A topic's partitions follow each other in the log: looking at the last is enough.
         if self.topics.last() != Some(&id) {

@@ -38,12 +38,28 @@ pub struct Registration {
     pub epoch: i64,
     /// Where it listens.
     pub endpoints: Vec<Endpoint>,
+    /// The listener by which other nodes reach it.
+    pub peer_listener: String,
     /// Where it stands.
     pub rack: Option<String>,
     /// The ids of its data directories.
     pub directories: Vec<Uuid>,
     /// A fenced broker leads nothing.
     pub fenced: bool,
+}
+
+impl Registration {
+    /// Where clients of a listener reach it.
+    #[must_use]
+    pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.listener == listener)
+    }
+
+    /// Where other nodes reach it.
+    #[must_use]
+    pub fn peer_endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint(&self.peer_listener)
+    }
 }
 
 /// One fact. The order in the log is the order of truth; a decision's records are applied together or not at all.

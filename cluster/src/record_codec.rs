@@ -136,6 +136,7 @@ fn registration_to_wire(registration: &Registration) -> RegisterBrokerRecord {
         rack: registration.rack.as_deref().map(Into::into),
         fenced: registration.fenced,
         log_dirs: registration.directories.clone(),
+        peer_listener: registration.peer_listener.as_str().into(),
         ..Default::default()
     }
 }
@@ -211,6 +212,7 @@ fn registration_from_wire(r: RegisterBrokerRecord) -> Registration {
         incarnation: r.incarnation_id,
         epoch: r.broker_epoch,
         endpoints: r.end_points.into_iter().map(endpoint).collect(),
+        peer_listener: r.peer_listener.to_string(),
         rack: r.rack.as_ref().map(ToString::to_string),
         directories: r.log_dirs,
         fenced: r.fenced,
@@ -230,6 +232,7 @@ mod tests {
             incarnation: Uuid([1; 16]),
             epoch: 3,
             endpoints: alloc::vec![Endpoint { listener: "PLAINTEXT".into(), host: "h".into(), port: 9092 }],
+            peer_listener: "PLAINTEXT".into(),
             rack: Some("r1".into()),
             directories: alloc::vec![Uuid([2; 16])],
             fenced: true,

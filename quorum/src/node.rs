@@ -15,6 +15,8 @@ use raft::{RawNode, StateRole};
 
 /// Ticks without word from a leader before a member asks for votes; the timeout is drawn from one to two times this.
 pub const ELECTION_TICKS: usize = 10;
+/// When a leader is known to be gone, votes are asked for within so many ticks.
+const GONE_TICKS: usize = 4;
 /// Ticks between a leader's heartbeats.
 const HEARTBEAT_TICKS: usize = 2;
 /// The largest message that carries several entries; one entry may exceed it.
@@ -38,6 +40,8 @@ pub struct Quorum {
     offers: Offers,
     /// Ticks as a leader, for what is looked at now and then.
     ticks: usize,
+    /// Ticks until votes are asked for, since the leader is known to be gone.
+    hurry: Option<usize>,
 }
 
 struct InFlight {
@@ -89,6 +93,7 @@ impl Quorum {
             installed: None,
             offers: Offers::default(),
             ticks: 0,
+            hurry: None,
         };
         quorum.fix_timeout();
         Ok(quorum)
@@ -100,6 +105,7 @@ impl Quorum {
             return;
         }
         self.node.tick();
+        self.hurry_on();
         self.ticks += 1;
         self.retry_snapshots();
         self.fix_timeout();
@@ -161,6 +167,32 @@ impl Quorum {
                 hit!(quorum_late_rejection);
                 progress.next_idx = progress.matched + 1;
             }
+        }
+    }
+
+    /// The process of this leader is known to be gone: does not wait for an election timeout, and votes for others.
+    pub fn leader_is_gone(&mut self, leader: RaftId) {
+        if self.leader() != Some(leader) || self.node.raft.state != StateRole::Follower {
+            return;
+        }
+        hit!(quorum_leader_gone);
+        self.node.raft.become_follower(self.term(), raft::INVALID_ID);
+        // Who asks for votes in the same tick as others gets none: each has its own moment.
+        let mut rng = Rng::new(self.seed ^ self.id.0.rotate_left(16) ^ self.term());
+        self.hurry = Some(1 + rng.index(GONE_TICKS));
+        self.fix_timeout();
+    }
+
+    /// Asks for votes early, if its moment has come and nobody was faster.
+    fn hurry_on(&mut self) {
+        let Some(left) = self.hurry else { return };
+        if self.leader().is_some() || self.node.raft.state != StateRole::Follower {
+            self.hurry = None;
+        } else if left > 1 {
+            self.hurry = Some(left - 1);
+        } else {
+            self.hurry = None;
+            let _unpromotable = self.node.campaign();
         }
     }
 

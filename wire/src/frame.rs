@@ -98,6 +98,25 @@ impl RequestHead {
     }
 }
 
+/// A request's header and body as one, without a size: for who passes it on.
+///
+/// # Errors
+/// When a client's name is too long to be said.
+pub fn join_request(head: &RequestHead, body: &[u8]) -> Result<Bytes, EncodeError> {
+    let header = RequestHeader {
+        request_api_key: head.api_key,
+        request_api_version: head.version,
+        correlation_id: head.correlation_id,
+        client_id: head.client_id.clone(),
+        ..RequestHeader::default()
+    };
+    let flexible = ApiKey::try_from(head.api_key).is_ok_and(|api| api.is_flexible(head.version));
+    let mut w = Writer::default();
+    header.encode(&mut w, request_header_version(flexible));
+    w.raw(body);
+    Ok(w.finish()?.bytes)
+}
+
 /// Reads the header of a response, leaves the reader at the body and gives the correlation id.
 ///
 /// # Errors

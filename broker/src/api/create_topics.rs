@@ -3,15 +3,16 @@
 //! Version notes: from version 5 on the answer tells partitions, factor and configs (KIP-525), from version 7
 //! on the topic's id.
 
-use super::{Acl, Answer, Api, OnController, ResponseOf, ViewContext, outcome};
-use base::BrokerId;
+use super::{Acl, Answer, Api, OnController, ResponseOf, ToController, ViewContext, outcome};
+use base::{BrokerId, TopicId};
 use cluster::config::{self, Described};
-use cluster::controller::{Command, CreatedTopic, NewTopic, Outcome, Reply};
+use cluster::controller::{Command, CreatedTopic, NewTopic, Outcome, Refusal, Reply};
 use wire::create_topics::{
-    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs,
+    CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
 
-pub(super) struct CreateTopics;
+pub(crate) struct CreateTopics;
 
 impl Api for CreateTopics {
     type Request = CreateTopicsRequest;
@@ -32,6 +33,54 @@ impl OnController for CreateTopics {
         // A name that was asked for twice is refused once.
         super::keep_first(&mut topics, |topic| topic.name.clone());
         CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
+    }
+}
+
+impl ToController for CreateTopics {
+    fn request(command: &Command) -> Option<CreateTopicsRequest> {
+        let Command::CreateTopics { topics, validate_only } = command else { return None };
+        Some(CreateTopicsRequest {
+            topics: topics.iter().map(asked_for).collect(),
+            validate_only: *validate_only,
+            ..CreateTopicsRequest::default()
+        })
+    }
+
+    fn reply(response: CreateTopicsResponse) -> Reply {
+        let outcome = |topic: CreatableTopicResult| match super::refusal(topic.error_code) {
+            Some(code) => {
+                let message = topic.error_message.as_ref().map_or(code.message(), |text| text.as_str());
+                Err(Refusal { code, message: message.to_owned() })
+            }
+            None => Ok(CreatedTopic {
+                id: TopicId(topic.topic_id),
+                partitions: topic.num_partitions,
+                replication_factor: topic.replication_factor,
+                configs: Vec::new(),
+            }),
+        };
+        Reply::Created(response.topics.into_iter().map(outcome).collect())
+    }
+}
+
+fn asked_for(topic: &NewTopic) -> CreatableTopic {
+    let assignment = |(index, brokers): &(i32, Vec<BrokerId>)| CreatableReplicaAssignment {
+        partition_index: *index,
+        broker_ids: brokers.iter().map(|id| id.0).collect(),
+        ..CreatableReplicaAssignment::default()
+    };
+    let config = |(name, value): &(String, Option<String>)| CreatableTopicConfig {
+        name: name.as_str().into(),
+        value: value.as_deref().map(Into::into),
+        ..CreatableTopicConfig::default()
+    };
+    CreatableTopic {
+        name: topic.name.as_str().into(),
+        num_partitions: topic.partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic.assignments.iter().map(assignment).collect(),
+        configs: topic.configs.iter().map(config).collect(),
+        ..CreatableTopic::default()
     }
 }
 

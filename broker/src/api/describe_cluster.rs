@@ -54,8 +54,13 @@ fn brokers(cx: &ViewContext<'_>, request: &DescribeClusterRequest) -> DescribeCl
     DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: cx.view.node.cluster_id.as_str().into(),
-        controller_id: cx.view.any_live_broker().map_or(-1, |id| id.0),
-        brokers: cx.view.brokers().filter(|broker| include_fenced || !broker.fenced).map(describe).collect(),
+        controller_id: cx.view.any_live_broker(cx.listener).map_or(-1, |id| id.0),
+        brokers: cx
+            .view
+            .brokers(cx.listener)
+            .filter(|broker| include_fenced || !broker.fenced)
+            .map(describe)
+            .collect(),
         cluster_authorized_operations: operations::if_asked(asked, operations::ON_CLUSTER),
         ..DescribeClusterResponse::default()
     }

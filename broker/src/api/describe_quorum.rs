@@ -2,7 +2,10 @@
 //!
 //! Version notes: from version 2 on the voters' addresses and directory ids are told (KIP-853).
 
-use super::{Acl, Answer, Api, OnView, ViewContext};
+use super::{Acl, Api, Malformed};
+use crate::effects::{Asked, Effects};
+use crate::metadata::{MemberReport, Metadata};
+use base::Now;
 use wire::ErrorCode;
 use wire::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
@@ -29,22 +32,33 @@ impl Api for DescribeQuorum {
     }
 }
 
-impl OnView for DescribeQuorum {
-    fn handle(cx: &ViewContext<'_>, request: DescribeQuorumRequest) -> Answer<DescribeQuorumResponse> {
-        if !is_of_metadata(&request) {
-            return Answer::Reply(refused(request));
-        }
-        let topic = TopicData {
-            topic_name: METADATA_TOPIC.into(),
-            partitions: vec![partition(cx)],
-            ..TopicData::default()
-        };
-        Answer::Reply(DescribeQuorumResponse {
-            topics: vec![topic],
-            nodes: nodes(cx),
-            ..DescribeQuorumResponse::default()
-        })
+pub(super) fn handle(
+    metadata: &mut Metadata,
+    asked: Asked,
+    now: Now,
+    fx: &mut Effects,
+) -> Result<(), Malformed> {
+    let request = super::decode::<DescribeQuorum>(&asked)?;
+    if !is_of_metadata(&request) {
+        let reply = super::encode::<DescribeQuorum>(&asked, refused(request));
+        metadata.reply(&asked, reply, fx);
+        return Ok(());
     }
+    // Only who leads knows how far the others are.
+    if !metadata.is_controller() {
+        metadata.pass_on(now, asked, fx);
+        return Ok(());
+    }
+    let topic = TopicData {
+        topic_name: METADATA_TOPIC.into(),
+        partitions: vec![partition(metadata, now)],
+        ..TopicData::default()
+    };
+    let nodes = nodes(metadata);
+    let response = DescribeQuorumResponse { topics: vec![topic], nodes, ..DescribeQuorumResponse::default() };
+    let reply = super::encode::<DescribeQuorum>(&asked, response);
+    metadata.reply(&asked, reply, fx);
+    Ok(())
 }
 
 /// There is one quorum: that of the metadata.
@@ -70,36 +84,43 @@ fn refused(request: DescribeQuorumRequest) -> DescribeQuorumResponse {
     DescribeQuorumResponse { topics: topics.collect(), ..DescribeQuorumResponse::default() }
 }
 
-fn partition(cx: &ViewContext<'_>) -> PartitionData {
-    let node = &cx.view.node;
+fn partition(metadata: &Metadata, now: Now) -> PartitionData {
+    let (term, committed, members) = metadata.report();
     // Kafka counts metadata offsets exclusively: the end is one past the last index.
-    let end = i64::try_from(cx.view.image.index).unwrap_or(i64::MAX) + 1;
-    let own = ReplicaState {
-        replica_id: node.config.node_id.0,
-        replica_directory_id: node.directory_id,
-        log_end_offset: end,
-        last_fetch_timestamp: cx.now.wall.0,
-        last_caught_up_timestamp: cx.now.wall.0,
-        ..ReplicaState::default()
+    let end = |index: u64| i64::try_from(index).unwrap_or(i64::MAX) + 1;
+    let own = metadata.view().node.config.node_id;
+    let state = |member: &MemberReport| {
+        let heard = if member.is_active || member.node == own { now.wall.0 } else { -1 };
+        ReplicaState {
+            replica_id: member.node.0,
+            replica_directory_id: member.directory,
+            log_end_offset: end(if member.node == own { committed } else { member.matched }),
+            last_fetch_timestamp: heard,
+            last_caught_up_timestamp: if member.matched >= committed { heard } else { -1 },
+            ..ReplicaState::default()
+        }
     };
+    let of = |votes: bool| members.iter().filter(move |member| member.votes == votes).map(state).collect();
     PartitionData {
-        leader_id: node.config.node_id.0,
-        leader_epoch: i32::try_from(cx.view.image.term).unwrap_or(i32::MAX),
-        high_watermark: end,
-        current_voters: vec![own],
+        leader_id: own.0,
+        leader_epoch: i32::try_from(term).unwrap_or(i32::MAX),
+        high_watermark: end(committed),
+        current_voters: of(true),
+        observers: of(false),
         ..PartitionData::default()
     }
 }
 
-fn nodes(cx: &ViewContext<'_>) -> Vec<Node> {
-    let node = |endpoint: crate::view::BrokerEndpoint<'_>| {
+fn nodes(metadata: &Metadata) -> Vec<Node> {
+    let node = |broker: &std::sync::Arc<cluster::Registration>| {
+        let endpoint = broker.peer_endpoint()?;
         let listener = Listener {
-            name: endpoint.listener.into(),
-            host: endpoint.host.into(),
+            name: endpoint.listener.as_str().into(),
+            host: endpoint.host.as_str().into(),
             port: endpoint.port,
             ..Listener::default()
         };
-        Node { node_id: endpoint.id.0, listeners: vec![listener], ..Node::default() }
+        Some(Node { node_id: broker.id.0, listeners: vec![listener], ..Node::default() })
     };
-    cx.view.brokers().map(node).collect()
+    metadata.view().image.brokers().filter_map(node).collect()
 }

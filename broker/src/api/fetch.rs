@@ -93,7 +93,7 @@ fn follower(
         return Ok(None);
     }
     let life = Incarnation { id: BrokerId(request.replica_id), epoch: request.replica_state.replica_epoch };
-    if life.epoch < 0 || !reactor.is_peer(asked.token.conn) {
+    if life.epoch < 0 || asked.node != Some(life.id) {
         return Err(ErrorCode::ClusterAuthorizationFailed);
     }
     let known = reactor.view.image.broker(life.id);

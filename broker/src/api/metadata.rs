@@ -150,9 +150,9 @@ fn response(
         ..MetadataResponseBroker::default()
     };
     MetadataResponse {
-        brokers: cx.view.live_brokers().map(broker).collect(),
+        brokers: cx.view.live_brokers(cx.listener).map(broker).collect(),
         cluster_id: Some(cx.view.node.cluster_id.as_str().into()),
-        controller_id: cx.view.any_live_broker().map_or(-1, |id| id.0),
+        controller_id: cx.view.any_live_broker(cx.listener).map_or(-1, |id| id.0),
         topics,
         cluster_authorized_operations: operations::if_asked(asked, operations::ON_CLUSTER),
         ..MetadataResponse::default()

@@ -5,10 +5,14 @@
 //! state, which ACL operation guards it, and the handler. Handler bodies never see a version; quirks of one
 //! version live in `upgrade` and `downgrade` beside the handler.
 
+mod allocate_producer_ids;
 mod alter;
 mod alter_configs;
+mod alter_partition;
 mod api_versions;
+mod broker_heartbeat;
 mod broker_loggers;
+mod broker_registration;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -22,6 +26,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod envelope;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -39,19 +44,24 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
+mod peer_form;
+mod peer_greet;
+mod peer_join;
 mod peer_progress;
+mod peer_quorum;
+mod peer_snapshot;
 mod produce;
 mod sync_group;
 mod update_features;
 
-use crate::effects::Asked;
+use crate::effects::{Asked, Owner};
 use crate::frame;
 use crate::groups::{Groups, Questions};
 use crate::loggers::Loggers;
 use crate::replica::Replica;
 use crate::shared::{ProducerIds, Shared};
 use crate::view::View;
-use base::{Now, PartitionIndex, Rng};
+use base::{PartitionIndex, Rng};
 use bytes::Bytes;
 use cluster::controller::{Command, Reply as ControllerReply};
 use coordinator::group::Reply as GroupReply;
@@ -61,12 +71,20 @@ use seglog::disk::Disk;
 use std::sync::Arc;
 use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Request};
 
+pub(crate) use allocate_producer_ids::AllocateProducerIds;
+pub(crate) use alter_partition::AlterPartition;
 pub(crate) use api_versions::unsupported as unsupported_api_versions;
+pub(crate) use broker_heartbeat::BrokerHeartbeat;
+pub(crate) use broker_registration::BrokerRegistration;
+pub(crate) use create_topics::CreateTopics;
 pub(crate) use delete_records::reply as delete_records_reply;
+pub(crate) use envelope::{refuse as refuse_envelope, wrap as wrap_in_envelope};
 pub(crate) use fetch::{
     Found as FetchFound, look as fetch_look, refusal as fetch_refusal, reply as fetch_reply,
 };
 pub(crate) use list_offsets::Search;
+pub(crate) use peer_join::{Admission, reply as join_reply};
+pub(crate) use peer_quorum::PeerQuorum;
 pub(crate) use produce::reply as produce_reply;
 
 /// What a principal must be allowed to do before the API is served. Nothing is enforced before the security
@@ -103,6 +121,8 @@ pub enum Acl {
     AlterCluster,
     /// On the cluster, or on a topic that may be written.
     IdempotentWrite,
+    /// Another node of the cluster, known by its identity.
+    Node,
 }
 
 /// Whose state an API is about: who decodes and answers it.
@@ -116,6 +136,10 @@ pub enum StateOwner {
     Groups,
     /// The controller.
     Controller,
+    /// The quorum's member that this node is, or its leader.
+    Quorum,
+    /// Whoever follows other leaders here.
+    Replication,
 }
 
 /// Why a request cannot be answered at all. Its connection is closed, as Kafka does.
@@ -153,6 +177,9 @@ pub(crate) enum Run {
     },
     Reactor(crate::reactor::Handler),
     Groups(crate::groups::Handler),
+    Metadata(crate::metadata::Handler),
+    /// It is not answered: its connection takes the next one at once.
+    OneWay(Owner),
 }
 
 /// What a handler of the view may look at.
@@ -162,15 +189,16 @@ pub(crate) struct ViewContext<'a> {
     pub(crate) producer_ids: &'a ProducerIds,
     pub(crate) disk: &'a dyn Disk,
     pub(crate) loggers: &'a Loggers,
-    pub(crate) now: Now,
+    /// The listener that the request came in by.
+    pub(crate) listener: &'a str,
     /// True when the controller has been asked on behalf of this request: it is not asked again.
     pub(crate) asked_controller: bool,
 }
 
 impl<'a> ViewContext<'a> {
-    pub(crate) fn new(view: &'a View, shared: &'a Shared, now: Now, asked_controller: bool) -> Self {
+    pub(crate) fn new(view: &'a View, shared: &'a Shared, listener: &'a str, asked_controller: bool) -> Self {
         let Shared { producer_ids, disk, loggers, .. } = shared;
-        Self { view, producer_ids, disk: &**disk, loggers, now, asked_controller }
+        Self { view, producer_ids, disk: &**disk, loggers, listener, asked_controller }
     }
 }
 
@@ -208,6 +236,12 @@ pub(crate) trait OnView: Api {
 pub(crate) trait OnController: Api {
     fn ask(request: Self::Request) -> Answer<ResponseOf<Self>>;
     fn answer(cx: &ViewContext<'_>, request: Self::Request, reply: ControllerReply) -> ResponseOf<Self>;
+}
+
+/// An API by which the controller is asked, wherever it is: the same question as a command and as a message.
+pub(crate) trait ToController: Api {
+    fn request(command: &Command) -> Option<Self::Request>;
+    fn reply(response: ResponseOf<Self>) -> ControllerReply;
 }
 
 /// An API of the group coordinators.
@@ -272,7 +306,7 @@ pub const TABLE: &[Row] = &[
     view::<list_partition_reassignments::ListPartitionReassignments>(),
     groups::<offset_delete::OffsetDelete>(),
     view::<describe_client_quotas::DescribeClientQuotas>(),
-    view::<describe_quorum::DescribeQuorum>(),
+    quorum::<describe_quorum::DescribeQuorum>(describe_quorum::handle),
     controller::<update_features::UpdateFeatures>(),
     view::<describe_cluster::DescribeCluster>(),
     view::<describe_producers::DescribeProducers>(),
@@ -281,7 +315,25 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// What nodes are served, by key. Clients are not told of these.
-const PEER_TABLE: &[Row] = &[reactor::<peer_progress::PeerProgress>(peer_progress::handle)];
+pub(crate) const PEER_TABLE: &[Row] = &[
+    controller::<alter_partition::AlterPartition>(),
+    reactor::<envelope::Envelope>(envelope::handle),
+    controller::<broker_registration::BrokerRegistration>(),
+    controller::<broker_heartbeat::BrokerHeartbeat>(),
+    controller::<allocate_producer_ids::AllocateProducerIds>(),
+    reactor::<peer_progress::PeerProgress>(peer_progress::handle),
+    reactor::<peer_greet::PeerGreet>(peer_greet::handle),
+    one_way::<peer_quorum::PeerQuorum>(Owner::Metadata, StateOwner::Quorum),
+    one_way::<peer_form::PeerForm>(Owner::Metadata, StateOwner::Quorum),
+    quorum::<peer_join::PeerJoin>(peer_join::handle),
+    quorum::<peer_snapshot::PeerSnapshot>(peer_snapshot::handle),
+];
+
+/// The row of an API key that only nodes are served.
+#[must_use]
+pub(crate) fn peer_row(key: i16) -> Option<&'static Row> {
+    PEER_TABLE.iter().find(|row| row.key as i16 == key)
+}
 
 /// The row of an API key.
 #[must_use]
@@ -319,6 +371,28 @@ const fn groups<A: OnGroups>() -> Row {
         acl: A::ACL,
         owner: StateOwner::Groups,
         run: Run::Groups(Groups::run::<A>),
+    }
+}
+
+const fn quorum<A: Api>(handle: crate::metadata::Handler) -> Row {
+    Row {
+        key: A::Request::KEY,
+        served: A::SERVED,
+        advertised: A::ADVERTISED,
+        acl: A::ACL,
+        owner: StateOwner::Quorum,
+        run: Run::Metadata(handle),
+    }
+}
+
+const fn one_way<A: Api>(to: Owner, owner: StateOwner) -> Row {
+    Row {
+        key: A::Request::KEY,
+        served: A::SERVED,
+        advertised: A::ADVERTISED,
+        acl: A::ACL,
+        owner,
+        run: Run::OneWay(to),
     }
 }
 
@@ -378,6 +452,32 @@ pub(crate) fn outcome<T>(outcome: &Result<T, cluster::controller::Refusal>) -> (
         Ok(_) => (ErrorCode::None as i16, None),
         Err(refusal) => (refusal.code as i16, Some(refusal.message.as_str().into())),
     }
+}
+
+/// Why the controller refused a command as a whole, in one code.
+pub(crate) fn refusal_code(reply: &ControllerReply) -> ErrorCode {
+    match reply {
+        ControllerReply::Done(Err(refusal)) => refusal.code,
+        ControllerReply::Done(Ok(()))
+        | ControllerReply::Created(_)
+        | ControllerReply::Deleted(_)
+        | ControllerReply::Changed(_)
+        | ControllerReply::ProducerIds { .. }
+        | ControllerReply::Registered { .. }
+        | ControllerReply::Alive(_)
+        | ControllerReply::Expired(_)
+        | ControllerReply::Partitions(_) => ErrorCode::UnknownServerError,
+    }
+}
+
+/// The error of a response, if it is one.
+pub(crate) fn refusal(code: i16) -> Option<ErrorCode> {
+    (code != 0).then(|| ErrorCode::from_code(code))
+}
+
+/// A command that was refused elsewhere.
+pub(crate) fn refused(code: ErrorCode) -> ControllerReply {
+    ControllerReply::Done(Err(cluster::controller::Refusal { code, message: code.message().into() }))
 }
 
 /// Drops what has a key that something before it had.

@@ -22,7 +22,7 @@ pub(super) fn handle(
 ) -> Result<(), Malformed> {
     let request = super::decode::<PeerProgress>(&asked)?;
     reactor.complete(asked.token, Reply::default(), fx);
-    if !reactor.is_peer(asked.token.conn) {
+    if asked.node != Some(BrokerId(request.replica_id)) {
         hit!(report_of_a_stranger);
         fx.close.push(asked.token.conn);
         return Ok(());

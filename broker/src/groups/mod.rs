@@ -111,6 +111,7 @@ impl Groups {
             Mail::CountGroups(teller) => teller.tell(self.census()),
             Mail::Control { .. }
             | Mail::Controlled { .. }
+            | Mail::Greeted(_)
             | Mail::Reply { .. }
             | Mail::Refused { .. }
             | Mail::Readable { .. }

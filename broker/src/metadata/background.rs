@@ -1,12 +1,13 @@
 //! What the metadata owner does without being asked: tries again what a full disk refused, takes snapshots,
 //! applies retention, looks after partitions.
 
-use super::Metadata;
+use super::{Metadata, StoreError};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
 use crate::wall::Belief;
 use base::{Instant, Now, Span, hit};
 use cluster::Delta;
+use quorum::SnapshotPoint;
 use std::sync::Arc;
 
 impl Metadata {
@@ -43,18 +44,32 @@ impl Metadata {
     pub(super) fn snapshot_if_due(&mut self, fx: &mut Effects) {
         // What an open decision has so far is in the log only: it must not be compacted away. So must deletions
         // whose directories are still there: the next start has to know of them (B11).
-        if self.snapshotting
+        let is_due =
+            self.snapshot_wanted || self.quorum.entries_in_memory() >= self.node.config.snapshot_entries;
+        if !is_due
+            || self.snapshotting
             || self.removals > 0
             || !self.removed.is_empty()
             || self.open.is_some()
-            || self.quorum.entries_in_memory() < self.node.config.snapshot_entries
         {
             return;
         }
         let Some(point) = self.quorum.applied_point() else { return };
         self.snapshotting = true;
+        self.snapshot_wanted = false;
         let image = Arc::new(self.committed.clone());
         fx.jobs.push(Job::SnapshotMetadata { store: self.store.clone(), image, point });
+    }
+
+    /// A snapshot is written, or is not.
+    pub(super) fn snapshotted(&mut self, outcome: Result<Box<SnapshotPoint>, StoreError>, fx: &mut Effects) {
+        self.snapshotting = false;
+        match outcome {
+            Ok(point) => self.quorum.compact(*point),
+            Err(error) => {
+                fx.log(Level::Error, format!("a snapshot of the metadata cannot be written: {error}"))
+            }
+        }
     }
 
     /// Every `log.retention.check.interval.ms`, unless the wall clock is in doubt.

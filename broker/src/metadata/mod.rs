@@ -1,69 +1,51 @@
 //! The metadata owner: the quorum's member, the controller that it may be, and the image that follows.
 //!
 //! Requests become decisions, decisions become entries of the Raft log, committed entries become a new view
-//! that all owners receive *before* whoever asked gets the answer: who is told that a topic exists finds it.
+//! that all owners receive *before* whoever asked gets the answer: who is told that a topic exists finds it. Where the
+//! controller is another node, questions travel there.
 
+mod admission;
 mod background;
+mod deciding;
+mod following;
 mod partitions;
+mod peers;
+mod remote;
+mod report;
 mod serving;
+mod snapshots;
 mod store;
 
+pub(crate) use report::MemberReport;
 use store::METADATA_TOPIC;
-pub(crate) use store::{RaftStore, StoreError, Stored};
+pub(crate) use store::{RaftStore, StoreError, Stored, become_founder, become_member, is_member};
 
-use crate::api::{self, Answer, Malformed, Run, ViewContext};
-use crate::effects::{Asked, Effects, Input, Level, Mail, Owner, Reply};
-use crate::job::{Job, JobDone};
+use crate::api::{self, Answer, Malformed, PeerQuorum, Run, ViewContext};
+use crate::effects::{Asked, Effects, Input, Mail, Owner, Reply};
+use crate::job::JobDone;
+use crate::peer::Identity;
 use crate::shared::Shared;
 use crate::view::{Node, Replicas, View};
 use crate::wall::WallClock;
-use base::{Instant, Machine, Now, Rng, Span, TopicId, Uuid, hit, planted};
+use admission::Admissions;
+use base::{Instant, Now, Rng, Span, TopicId};
 use bytes::Bytes;
-use cluster::controller::{self, Command, Controller, Defaults};
-use cluster::record_codec::{decode_entry, encode_entry};
-use cluster::{Delta, Endpoint, Image, Record};
-use quorum::{Committed, Persist, ProposalId, Quorum, Role};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use wire::{EncodeError, ErrorCode};
+use cluster::{Endpoint, Image, Record};
+use deciding::Leading;
+use peers::Peers;
+use quorum::{Persist, Quorum};
+use remote::{Asker, Errand, Remote};
+use serving::Own;
+use snapshots::Fetching;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use wire::ErrorCode;
+
+/// Carries out an API of the quorum's member.
+pub(crate) type Handler = fn(&mut Metadata, Asked, Now, &mut Effects) -> Result<(), Malformed>;
 
 /// How long a write of the metadata waits before it is tried again on a full disk.
 const FULL_RETRY: Span = Span::from_millis(100);
-/// The largest decision that goes into one entry.
-const ENTRY_BYTES_MAX: usize = 1 << 20;
-/// Records per entry of a decision that is larger.
-const RECORDS_PER_ENTRY: usize = 2_000;
-
-/// Who asked the controller.
-#[derive(Debug)]
-enum Asker {
-    /// A client.
-    Client(Asked),
-    /// Another owner of this node.
-    Owner { from: Owner, ticket: u64 },
-    /// This owner, on its way to serving.
-    Own,
-}
-
-/// A decision that has not committed yet.
-#[derive(Debug)]
-struct Pending {
-    id: ProposalId,
-    replies: Vec<(controller::Token, controller::Reply)>,
-}
-
-/// How far this node is on its way to serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// No leader yet.
-    Electing,
-    /// The registration is being written.
-    Registering,
-    /// Registered; the broker is about to be unfenced.
-    Unfencing,
-    /// Clients are served.
-    Serving,
-}
 
 /// The metadata owner.
 pub struct Metadata {
@@ -72,21 +54,24 @@ pub struct Metadata {
     quorum: Quorum,
     store: Arc<RaftStore>,
     committed: Image,
-    /// The committed image with everything decided since; what decisions read.
-    speculative: Option<Image>,
-    defaults: Defaults,
-    pending: VecDeque<Pending>,
-    askers: BTreeMap<controller::Token, Asker>,
-    next_token: controller::Token,
+    /// The controller's side, if this node is it.
+    leading: Leading,
+    /// What is asked of the controller, if another node is it.
+    remote: Remote,
+    peers: Peers,
+    /// This node as a broker of the cluster.
+    own: Own,
+    admissions: Admissions,
+    /// A snapshot that comes from another node.
+    fetching: Option<Fetching>,
     view: Arc<View>,
     /// The same, for those outside of the owners.
     latest_view: Arc<Mutex<Arc<View>>>,
     /// Owners that receive every new view.
     readers: Vec<Owner>,
-    endpoints: Vec<Endpoint>,
-    incarnation: Uuid,
-    phase: Phase,
     snapshotting: bool,
+    /// A member is so far behind that it needs a newer snapshot than there is.
+    snapshot_wanted: bool,
     /// A write that waits for room on the disk, and when it is tried again.
     full: Option<(Instant, Persist)>,
     /// Topics with partitions that could not be opened, and when they are tried again.
@@ -111,45 +96,36 @@ pub(crate) struct Start {
     pub(crate) image: Image,
     pub(crate) readers: Vec<Owner>,
     pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) identity: Identity,
     pub(crate) rng: Rng,
 }
 
 impl Metadata {
     pub(crate) fn new(start: Start, now: Now) -> Result<Self, quorum::QuorumError> {
-        let Start { node, shared, stored, image, readers, endpoints, mut rng } = start;
+        let Start { node, shared, stored, image, readers, endpoints, identity, mut rng } = start;
         let quorum = Quorum::new(stored.start)?;
-        let mut incarnation = [0; 16];
-        rng.fill(&mut incarnation);
-        let defaults = Defaults {
-            num_partitions: node.config.num_partitions,
-            replication_factor: node.config.default_replication_factor,
-            delete_topics: node.config.delete_topics,
-            fixed: node.fixed.clone(),
-            session_timeout: node.config.broker_session_timeout,
-            rng: Some(rng),
-            ..Defaults::default()
-        };
+        let own = Own::new(endpoints, &node, &mut rng);
+        let peers = Peers::new(identity, &node.config, &image, rng.fork(1));
         let view = View { node: node.clone(), image: Arc::new(image.clone()), replicas: Replicas::default() };
         let view = Arc::new(view);
         let next_retention = now.mono + node.config.retention_check;
         Ok(Self {
+            leading: Leading::new(&node, rng),
             node,
             shared,
             quorum,
             store: stored.store,
             committed: image,
-            speculative: None,
-            defaults,
-            pending: VecDeque::new(),
-            askers: BTreeMap::new(),
-            next_token: 0,
+            remote: Remote::default(),
+            peers,
+            own,
+            admissions: Admissions::default(),
+            fetching: None,
             latest_view: Arc::new(Mutex::new(view.clone())),
             view,
             readers,
-            endpoints,
-            incarnation: Uuid::random(incarnation),
-            phase: Phase::Electing,
             snapshotting: false,
+            snapshot_wanted: false,
             full: None,
             unopened: None,
             removed: BTreeSet::new(),
@@ -172,17 +148,11 @@ impl Metadata {
         self.latest_view.clone()
     }
 
-    /// True once clients may be served.
-    #[must_use]
-    pub fn is_serving(&self) -> bool {
-        self.phase == Phase::Serving
-    }
-
     /// Begins: opens what the snapshot knows and lets the quorum stand for election.
     pub fn start(&mut self, now: Now, fx: &mut Effects) {
         let all = partitions::everything(&self.committed);
         self.apply_delta(&all, now, fx);
-        self.drive(now, fx);
+        self.go_on(now, fx);
     }
 
     /// Takes an input and says what follows.
@@ -190,16 +160,33 @@ impl Metadata {
         match input {
             Input::Mail(mail) => self.mail(now, mail, fx),
             Input::JobDone(done) => self.job_done(now, done, fx),
-            Input::Tick => self.quorum.tick(),
-            Input::Connected { .. }
-            | Input::Frame { .. }
-            | Input::Closed { .. }
-            | Input::Linked { .. }
-            | Input::LinkFrame { .. }
-            | Input::LinkDown { .. } => {
+            Input::Linked { link } => self.peers.links.linked(now.mono, link, fx),
+            Input::LinkFrame { link, frame } => {
+                let heard = self.peers.links.frame(now.mono, link, &frame, fx);
+                heard.into_iter().for_each(|heard| self.heard(now, heard, fx));
+            }
+            Input::LinkDown { link, why } => {
+                let heard = self.peers.links.down(now.mono, link, why, fx);
+                heard.into_iter().for_each(|heard| self.heard(now, heard, fx));
+            }
+            Input::Tick => {}
+            Input::Connected { .. } | Input::Frame { .. } | Input::Closed { .. } => {
                 fx.fatal = Some("the metadata owner was sent a connection".into());
             }
         }
+        self.go_on(now, fx);
+    }
+
+    /// Whatever came: what is due is done.
+    fn go_on(&mut self, now: Now, fx: &mut Effects) {
+        for heard in self.peers.links.tick(now.mono, fx) {
+            self.heard(now, heard, fx);
+        }
+        self.tick_quorum(now, fx);
+        self.drive(now, fx);
+        self.expire_sessions(now, fx);
+        self.step_towards_serving(now, fx);
+        self.ask_what_waits(now, fx);
         self.drive(now, fx);
         self.retry_when_due(now, fx);
         self.open_when_due(now, fx);
@@ -209,10 +196,11 @@ impl Metadata {
 
     fn mail(&mut self, now: Now, mail: Mail, fx: &mut Effects) {
         match mail {
-            Mail::Asked(asked) => self.client_asks(now, asked, fx),
+            Mail::Asked(asked) => self.asked(now, asked, fx),
             Mail::Control { from, ticket, command } => {
-                self.decide(now, Asker::Owner { from, ticket }, command, fx)
+                self.put(now, Asker::Owner { from, ticket }, Errand::Command(command), fx);
             }
+            Mail::Greeted(who) => self.greeted(&who, fx),
             // Looked at like after every input.
             Mail::Upkeep => {}
             Mail::Controlled { .. }
@@ -228,250 +216,89 @@ impl Metadata {
         }
     }
 
-    fn client_asks(&mut self, now: Now, asked: Asked, fx: &mut Effects) {
-        let run = api::row(asked.head.api_key).map(|row| row.run);
-        let Some(Run::Controller { ask, .. }) = run else {
-            fx.fatal = Some("the metadata owner was sent a request for another owner".into());
+    fn asked(&mut self, now: Now, asked: Asked, fx: &mut Effects) {
+        let key = asked.head.api_key;
+        let (row, is_peers) = match api::row(key) {
+            Some(row) => (Some(row), false),
+            None => (api::peer_row(key), true),
+        };
+        match row.map(|row| row.run) {
+            Some(Run::Controller { answer, .. }) if is_peers && !self.leading.is_here() => {
+                // Who asks knows where to ask next.
+                let cx = ViewContext::new(&self.view, &self.shared, &asked.listener, true);
+                let refused = answer(&cx, &asked, api::refused(ErrorCode::NotController));
+                self.reply(&asked, refused, fx);
+            }
+            Some(Run::Controller { .. }) => self.put(now, Asker::Client(asked), Errand::Request, fx),
+            Some(Run::Metadata(handle)) => {
+                let token = asked.token;
+                if let Err(malformed) = handle(self, asked, now, fx) {
+                    refuse(token, format!("{malformed:?}"), fx);
+                }
+            }
+            Some(Run::OneWay(_)) => self.told(&asked, fx),
+            Some(Run::View(_) | Run::Reactor(_) | Run::Groups(_)) | None => {
+                fx.fatal = Some("the metadata owner was sent a request for another owner".into());
+            }
+        }
+    }
+
+    /// A message that is not answered.
+    fn told(&mut self, asked: &Asked, fx: &mut Effects) {
+        // Those who form a cluster learn from greetings that there is one.
+        if asked.head.api_key != wire::ApiKey::PeerQuorum.code() {
             return;
-        };
-        match ask(&asked) {
-            Ok(Answer::Ask(command)) => self.decide(now, Asker::Client(asked), command, fx),
-            Ok(Answer::Reply(bytes)) => reply(&asked, Ok(bytes), fx),
-            Err(malformed) => reply(&asked, Err(malformed), fx),
+        }
+        let Ok(request) = api::decode::<PeerQuorum>(asked) else { return };
+        if let Err(error) = self.quorum.step(&request.message) {
+            fx.fatal = Some(error.to_string());
         }
     }
 
-    /// Decides a command and proposes what it writes. What reads only waits for what was decided before it.
-    fn decide(&mut self, now: Now, asker: Asker, command: Command, fx: &mut Effects) {
-        if self.speculative.is_none() {
-            return not_controller(asker, fx);
-        }
-        self.next_token += 1;
-        let token = self.next_token;
-        let decided = Controller::decide(&self.speculative, &mut self.defaults, now, (token, command));
-        self.askers.insert(token, asker);
-        if decided.records.is_empty() {
-            return self.answer_after_pending(now, decided.replies, fx);
-        }
-        let Ok(entries) = entries_of(&decided.records) else {
-            fx.fatal = Some("the controller decided what the metadata log cannot say".into());
-            return;
-        };
-        let mut id = None;
-        for entry in &entries {
-            match self.quorum.propose(entry) {
-                Ok(proposed) => id = Some(proposed),
-                // Not the leader any more: whatever was proposed is void, its askers time out and ask again.
-                Err(_) => return,
-            }
-        }
-        let Some(id) = id else { return };
-        if let Some(image) = &mut self.speculative {
-            for record in &decided.records {
-                image.replay(record, &mut Delta::default());
-            }
-            image.index = id.index;
-        }
-        self.pending.push_back(Pending { id, replies: decided.replies });
-    }
-
-    fn answer_after_pending(
-        &mut self,
-        now: Now,
-        replies: Vec<(controller::Token, controller::Reply)>,
-        fx: &mut Effects,
-    ) {
-        match self.pending.back_mut() {
-            Some(last) => last.replies.extend(replies),
-            None => self.answer(now, replies, fx),
-        }
-    }
-
-    /// Lets the quorum work until it waits for the disk.
-    fn drive(&mut self, now: Now, fx: &mut Effects) {
-        loop {
-            let output = self.quorum.output();
-            let idle = output.persist.is_none() && output.committed.is_empty() && output.role.is_none();
-            if let Some(persist) = output.persist {
-                fx.jobs.push(Job::PersistRaft { store: self.store.clone(), persist });
-            }
-            if let Some(role) = output.role {
-                self.role_changed(role);
-            }
-            if !output.committed.is_empty() {
-                self.apply(now, output.committed, fx);
-            }
-            self.step_towards_serving(now, fx);
-            if idle || fx.fatal.is_some() {
-                return;
-            }
-        }
-    }
-
-    fn role_changed(&mut self, role: Role) {
-        // What was decided but not committed is void unless this node leads on.
-        self.speculative = None;
-        self.pending.clear();
-        self.askers.clear();
-        self.shared.counters.set_controller(role == Role::Leader);
-        if role != Role::Leader {
-            self.phase = Phase::Electing;
-        }
-    }
-
-    fn apply(&mut self, now: Now, entries: Vec<Committed>, fx: &mut Effects) {
-        let mut delta = Delta::default();
-        let mut replies = Vec::new();
-        for entry in entries {
-            let (index, term, data) = match entry {
-                Committed::Data { index, term, data } => (index, term, data),
-                Committed::Membership { index, term, .. } => (index, term, Bytes::new()),
-                Committed::Snapshot(point) => {
-                    fx.fatal = Some(format!("a snapshot up to {} came from nowhere", point.index));
-                    return;
-                }
-            };
-            if let Err(reason) = self.apply_one(data, &mut delta) {
-                // A node that cannot apply committed metadata must not go on (E1).
-                fx.fatal = Some(format!("metadata entry {index} cannot be applied: {reason}"));
-                return;
-            }
-            (self.committed.index, self.committed.term) = (index, term);
-            while let Some(front) = self.pending.front()
-                && front.id.index <= index
-            {
-                let Some(done) = self.pending.pop_front() else { break };
-                assert_eq!(
-                    done.id,
-                    ProposalId { index, term },
-                    "another entry committed at a proposal's index"
-                );
-                replies.extend(done.replies);
-            }
-        }
-        // Only a leader that has committed in its own term knows all that was decided before it (A14).
-        if self.quorum.is_established() && self.speculative.is_none() {
-            self.speculative = Some(self.committed.clone());
-        }
-        self.apply_delta(&delta, now, fx);
-        self.answer(now, replies, fx);
-        self.snapshot_if_due(fx);
-    }
-
-    fn apply_one(&mut self, data: Bytes, delta: &mut Delta) -> Result<(), String> {
-        if data.is_empty() {
-            return Ok(());
-        }
-        let mut records = decode_entry(data).map_err(|error| format!("{error:?}"))?;
-        if planted!(B14) {
-            records.truncate(records.len().div_ceil(2));
-        }
-        for record in records {
-            self.replay_one(record, delta);
-        }
-        Ok(())
-    }
-
-    /// A decision that spans entries is applied as a whole when its end is there, and never if it has none.
-    fn replay_one(&mut self, record: Record, delta: &mut Delta) {
-        match (record, &mut self.open) {
-            (Record::Begin, open) => *open = Some(Vec::new()),
-            (Record::Abort, open) => *open = None,
-            (Record::End, open) => {
-                hit!(decision_spans_entries);
-                for record in open.take().unwrap_or_default() {
-                    self.committed.replay(&record, delta);
+    /// Carries out a client's request here, where the controller is.
+    fn carry_out(&mut self, now: Now, asked: Asked, fx: &mut Effects) {
+        let run =
+            api::row(asked.head.api_key).or_else(|| api::peer_row(asked.head.api_key)).map(|row| row.run);
+        match run {
+            Some(Run::Controller { ask, .. }) => match ask(&asked) {
+                Ok(Answer::Ask(command)) => self.decide(now, Asker::Client(asked), command, fx),
+                Ok(Answer::Reply(bytes)) => self.reply(&asked, Ok(bytes), fx),
+                Err(malformed) => self.reply(&asked, Err(malformed), fx),
+            },
+            Some(Run::Metadata(handle)) => {
+                let token = asked.token;
+                if let Err(malformed) = handle(self, asked, now, fx) {
+                    refuse(token, format!("{malformed:?}"), fx);
                 }
             }
-            (record, Some(open)) => open.push(record),
-            (record, None) => self.committed.replay(&record, delta),
+            Some(Run::View(_) | Run::Reactor(_) | Run::Groups(_) | Run::OneWay(_)) | None => {}
         }
     }
 
-    /// Opens and closes partitions as the metadata says and shows everybody the new view.
-    fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
-        let mut replicas = self.view.replicas.clone();
-        // A partition that could not be opened is not among the replicas: its directory makes way when it is in one.
-        self.removed.extend(delta.removed.iter().map(|(id, _)| *id));
-        let target = partitions::Target {
-            node: &self.node,
-            shared: &self.shared,
-            image: &self.committed,
-            removed: &self.removed,
-            is_current: self.phase != Phase::Electing,
-        };
-        let before = fx.mail.len();
-        let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
-        // Who hears that this node leads something no more finds in the view who does.
-        let told = fx.mail.split_off(before);
-        if let Some(reason) = &remaining.reason
-            && !self.told_waiting
-        {
-            fx.log(Level::Error, format!("Partitions that cannot be opened are tried again: {reason}"));
-        }
-        self.told_waiting = remaining.reason.is_some();
-        self.removals += remaining.removals;
-        if !remaining.topics.is_empty() {
-            self.unopened = Some((now.mono + FULL_RETRY, remaining.topics));
-        }
-        let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
-        self.view = Arc::new(view);
-        *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
-        for reader in &self.readers {
-            fx.mail.push((*reader, Mail::View(self.view.clone())));
-        }
-        fx.mail.extend(told);
-    }
-
-    fn answer(&mut self, now: Now, replies: Vec<(controller::Token, controller::Reply)>, fx: &mut Effects) {
-        for (token, answer) in replies {
-            match self.askers.remove(&token) {
-                Some(Asker::Client(asked)) => self.answer_client(now, &asked, answer, fx),
-                Some(Asker::Owner { from, ticket }) => {
-                    fx.tell(from, Mail::Controlled { ticket, reply: answer })
-                }
-                Some(Asker::Own) => self.own_answer(now, &answer, fx),
-                None => {}
+    /// Sends an encoded response, in the envelope that its request came in, or closes the connection of what could not be
+    /// answered.
+    pub(crate) fn reply(&self, asked: &Asked, answer: Result<Bytes, Malformed>, fx: &mut Effects) {
+        let token = asked.token;
+        let wrapped = answer.and_then(|bytes| match &asked.envelope {
+            Some(envelope) => api::wrap_in_envelope(envelope, &bytes),
+            None => Ok(bytes),
+        });
+        match wrapped {
+            Ok(bytes) => {
+                let mail = Mail::Reply { token, reply: Reply::bytes(bytes) };
+                fx.tell(Owner::Reactor(token.reactor), mail);
             }
+            Err(malformed) => refuse(token, format!("{malformed:?}"), fx),
         }
     }
 
-    fn answer_client(&self, now: Now, asked: &Asked, answer: controller::Reply, fx: &mut Effects) {
-        let run = api::row(asked.head.api_key).map(|row| row.run);
-        let Some(Run::Controller { answer: respond, .. }) = run else { return };
-        let cx = ViewContext::new(&self.view, &self.shared, now, true);
-        reply(asked, respond(&cx, asked, answer), fx);
-    }
-
+    /// Does what follows the end of a job.
     fn job_done(&mut self, now: Now, done: JobDone, fx: &mut Effects) {
         match done {
-            JobDone::RaftPersisted { number, outcome: Ok(()), .. } => {
-                // Sending to peers comes with the cluster; a lone voter has none.
-                let _messages = self.quorum.persisted(number);
-                self.full = None;
+            JobDone::RaftPersisted { number, outcome, again } => {
+                self.persisted(now, number, outcome, again, fx)
             }
-            JobDone::RaftPersisted { again: Some(persist), .. } => {
-                hit!(metadata_waits_for_space);
-                if self.full.is_none() {
-                    fx.log(
-                        Level::Error,
-                        "The disk is full: changes of the metadata wait until there is room",
-                    );
-                }
-                self.full = Some((now.mono + FULL_RETRY, *persist));
-            }
-            JobDone::RaftPersisted { outcome: Err(error), .. } => {
-                // A fenced metadata directory ends the process: the log's tail is in doubt (B1).
-                fx.fatal = Some(format!("the metadata log cannot be written: {error}"));
-            }
-            JobDone::Snapshotted { outcome: Ok(point) } => {
-                self.snapshotting = false;
-                self.quorum.compact(*point);
-            }
-            JobDone::Snapshotted { outcome: Err(error) } => {
-                self.snapshotting = false;
-                fx.log(Level::Error, format!("a snapshot of the metadata cannot be written: {error}"));
-            }
+            JobDone::Snapshotted { outcome } => self.snapshotted(outcome, fx),
             JobDone::Removed(outcome) => {
                 // What was not removed is only known to be removable as long as the log says so.
                 self.removals -= usize::from(outcome.is_ok());
@@ -492,44 +319,10 @@ impl Metadata {
     }
 }
 
-/// The entries of a decision: one if it fits, else several between a begin and an end (KIP-868).
-fn entries_of(records: &[Record]) -> Result<Vec<Bytes>, EncodeError> {
-    let whole = encode_entry(records)?;
-    if whole.len() <= ENTRY_BYTES_MAX {
-        return Ok(vec![whole]);
-    }
-    let mut entries = vec![encode_entry(&[Record::Begin])?];
-    for chunk in records.chunks(RECORDS_PER_ENTRY) {
-        entries.push(encode_entry(chunk)?);
-    }
-    entries.push(encode_entry(&[Record::End])?);
-    Ok(entries)
+/// Closes the connection of a request that cannot be answered: every client tries again.
+fn refuse(token: crate::effects::Token, reason: String, fx: &mut Effects) {
+    fx.tell(Owner::Reactor(token.reactor), Mail::Refused { token, reason });
 }
 
-/// Sends an encoded response, or closes the connection of what could not be answered.
-fn reply(asked: &Asked, answer: Result<Bytes, Malformed>, fx: &mut Effects) {
-    let token = asked.token;
-    let mail = match answer {
-        Ok(bytes) => Mail::Reply { token, reply: Reply::bytes(bytes) },
-        Err(malformed) => Mail::Refused { token, reason: format!("{malformed:?}") },
-    };
-    fx.tell(Owner::Reactor(token.reactor), mail);
-}
-
-fn not_controller(asker: Asker, fx: &mut Effects) {
-    hit!(not_controller);
-    let refused = controller::Refusal {
-        code: ErrorCode::NotController,
-        message: "This is not the correct controller for this cluster.".into(),
-    };
-    let answer = controller::Reply::Done(Err(refused));
-    match asker {
-        // A connection that is closed is retried by every client; the request had no effect.
-        Asker::Client(asked) => {
-            let reason = "there is no controller".to_owned();
-            fx.tell(Owner::Reactor(asked.token.reactor), Mail::Refused { token: asked.token, reason });
-        }
-        Asker::Owner { from, ticket } => fx.tell(from, Mail::Controlled { ticket, reply: answer }),
-        Asker::Own => {}
-    }
-}
+#[cfg(test)]
+mod tests;

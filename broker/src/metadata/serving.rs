@@ -1,72 +1,187 @@
-//! A node's way to serving: elected, registered, unfenced.
+//! A node's way to serving: it registers as a broker, replays the metadata up to its registration, is unfenced, and says
+//! from then on that it is alive.
 
-use super::{Asker, Metadata, Phase, partitions};
+use super::remote::{Asker, Errand};
+use super::{Metadata, partitions};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
-use base::{BrokerId, Now, hit};
-use cluster::controller::{self, Command};
-use cluster::record_codec::encode_entry;
-use cluster::{Delta, Record};
+use crate::view::Node;
+use base::{Instant, Now, Rng, Span, Uuid, hit};
+use cluster::controller::{self, Command, Heartbeat};
+use cluster::{Delta, Endpoint};
+use wire::ErrorCode;
+
+/// The pause before a registration that was refused is tried again.
+const RETRY: Span = Span::from_millis(500);
+
+/// How far this node is on its way to serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No controller has registered it yet. Not to be tried before the moment.
+    Starting(Instant),
+    /// It waits for its registration.
+    Registering,
+    /// Registered in an epoch; it may not know all of the metadata yet.
+    Registered(i64),
+    /// Clients are served, in an epoch.
+    Serving(i64),
+}
+
+/// This node as a broker of the cluster.
+#[derive(Debug)]
+pub(super) struct Own {
+    endpoints: Vec<Endpoint>,
+    peer_listener: String,
+    incarnation: Uuid,
+    phase: Phase,
+    next_heartbeat: Instant,
+    /// A heartbeat waits for its answer.
+    is_beating: bool,
+}
+
+impl Own {
+    pub(super) fn new(endpoints: Vec<Endpoint>, node: &Node, rng: &mut Rng) -> Self {
+        let mut incarnation = [0; 16];
+        rng.fill(&mut incarnation);
+        let peer_listener = node.config.peer_listener().map(|listener| listener.name.clone());
+        let first = || endpoints.first().map(|endpoint| endpoint.listener.clone());
+        Self {
+            peer_listener: peer_listener.or_else(first).unwrap_or_default(),
+            endpoints,
+            incarnation: Uuid::random(incarnation),
+            phase: Phase::Starting(Instant::ZERO),
+            next_heartbeat: Instant::ZERO,
+            is_beating: false,
+        }
+    }
+
+    pub(super) const fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Serving(_))
+    }
+}
 
 impl Metadata {
-    /// Registers this broker, unfences it, and serves.
+    /// True once clients may be served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.own.is_serving()
+    }
+
+    /// Registers this broker, and serves once it is unfenced as far as the metadata here knows.
     pub(super) fn step_towards_serving(&mut self, now: Now, fx: &mut Effects) {
-        if self.phase != Phase::Electing || self.speculative.is_none() {
-            return;
+        let has_controller = self.leading.is_here() || self.controller_node().is_some();
+        match self.own.phase {
+            Phase::Starting(from) if from <= now.mono && has_controller => {
+                if self.node.config.roles.broker {
+                    self.register(now, fx);
+                } else {
+                    self.serve(now, 0, fx);
+                }
+            }
+            Phase::Starting(from) if from > now.mono => fx.wake(from),
+            Phase::Registered(epoch) if self.is_unfenced(epoch) => self.serve(now, epoch, fx),
+            Phase::Starting(_) | Phase::Registering | Phase::Registered(_) | Phase::Serving(_) => {}
         }
-        self.phase = Phase::Registering;
-        if self.open.is_some() {
-            hit!(unfinished_decision_aborted);
-            self.abort_open();
-        }
+        self.beat(now, fx);
+    }
+
+    fn register(&mut self, now: Now, fx: &mut Effects) {
+        self.own.phase = Phase::Registering;
         let command = Command::RegisterBroker {
             id: self.node.config.node_id,
-            incarnation: self.incarnation,
-            endpoints: self.endpoints.clone(),
+            incarnation: self.own.incarnation,
+            endpoints: self.own.endpoints.clone(),
+            peer_listener: self.own.peer_listener.clone(),
             rack: self.node.config.rack.clone(),
             directories: vec![self.node.directory_id],
         };
-        self.decide(now, Asker::Own, command, fx);
+        self.put(now, Asker::Own, Errand::Command(command), fx);
     }
 
-    /// A leader that went away in the middle of a decision cannot finish it: nobody was told that it happened.
-    pub(super) fn abort_open(&mut self) {
-        if let Ok(entry) = encode_entry(&[Record::Abort]) {
-            // Refused only if this node does not lead any more; the next leader then aborts.
-            let _refused = self.quorum.propose(&entry);
-        }
+    fn is_unfenced(&self, epoch: i64) -> bool {
+        let own = self.committed.broker(self.node.config.node_id);
+        own.is_some_and(|broker| broker.epoch == epoch && !broker.fenced)
     }
 
-    pub(super) fn own_answer(&mut self, now: Now, answer: &controller::Reply, fx: &mut Effects) {
-        match (self.phase, answer) {
-            (Phase::Registering, controller::Reply::Registered { epoch }) => {
-                self.phase = Phase::Unfencing;
-                let id: BrokerId = self.node.config.node_id;
-                self.decide(now, Asker::Own, Command::UnfenceBroker { id, epoch: *epoch }, fx);
-                self.finalize_features(now, fx);
-            }
-            (Phase::Unfencing, controller::Reply::Done(Ok(()))) => {
-                self.phase = Phase::Serving;
-                self.clear_up(now, fx);
-                fx.log(Level::Info, format!("Node {} serves", self.node.config.node_id));
-            }
-            (Phase::Serving, controller::Reply::Done(Ok(()))) => {}
-            (phase, other) => fx.log(Level::Error, format!("unexpected answer while {phase:?}: {other:?}")),
-        }
+    fn serve(&mut self, now: Now, epoch: i64, fx: &mut Effects) {
+        self.own.phase = Phase::Serving(epoch);
+        self.clear_up(now, fx);
+        fx.log(Level::Info, format!("Node {} serves", self.node.config.node_id));
     }
 
-    /// A fresh cluster finalizes what this program serves.
-    pub(super) fn finalize_features(&mut self, now: Now, fx: &mut Effects) {
-        let known = |name: &str| self.committed.features().any(|(finalized, _)| finalized == name);
-        let missing = controller::FEATURES.iter().filter(|(name, _, high)| *high > 0 && !known(name));
-        let update = |(name, _, high): &(&str, i16, i16)| controller::FeatureUpdate {
-            name: (*name).to_owned(),
-            level: *high,
+    /// Says that this broker is alive. Who is alone tells itself once.
+    fn beat(&mut self, now: Now, fx: &mut Effects) {
+        let epoch = match self.own.phase {
+            Phase::Registered(epoch) => epoch,
+            Phase::Serving(epoch) if !self.quorum.is_alone() && self.node.config.roles.broker => epoch,
+            Phase::Starting(_) | Phase::Registering | Phase::Serving(_) => return,
         };
-        let updates: Vec<_> = missing.map(update).collect();
-        if !updates.is_empty() {
-            self.decide(now, Asker::Own, Command::UpdateFeatures { updates, validate_only: false }, fx);
+        if self.own.is_beating {
+            return;
         }
+        // Until it is unfenced only replaying its registration is waited for.
+        let is_fenced = matches!(self.own.phase, Phase::Registered(_));
+        let caught_up = i64::try_from(self.committed.index).is_ok_and(|index| index >= epoch);
+        if now.mono < self.own.next_heartbeat && !(is_fenced && caught_up) {
+            return fx.wake(self.own.next_heartbeat);
+        }
+        self.own.is_beating = true;
+        self.own.next_heartbeat = now.mono + self.node.config.broker_heartbeat_interval;
+        let beat = Heartbeat {
+            broker: self.node.config.node_id,
+            epoch,
+            replayed: self.committed.index,
+            wants_fence: false,
+        };
+        self.put(now, Asker::Own, Errand::Command(Command::Heartbeat(beat)), fx);
+    }
+
+    /// The controller's answer to something that this owner has asked on its own way.
+    pub(super) fn own_answer(&mut self, now: Now, answer: &controller::Reply, fx: &mut Effects) {
+        match answer {
+            controller::Reply::Registered { epoch } => {
+                self.own.phase = Phase::Registered(*epoch);
+                self.own.next_heartbeat = now.mono;
+                fx.wake(now.mono);
+            }
+            controller::Reply::Alive(alive) => {
+                self.own.is_beating = false;
+                if alive.is_fenced {
+                    // Asked again soon, though not at once: it is not caught up, or was fenced meanwhile.
+                    self.own.next_heartbeat = self.own.next_heartbeat.min(now.mono + RETRY);
+                }
+                self.beat_later(fx);
+            }
+            controller::Reply::Done(Err(refusal)) => self.own_refusal(now, refusal, fx),
+            other @ (controller::Reply::Done(Ok(()))
+            | controller::Reply::Created(_)
+            | controller::Reply::Deleted(_)
+            | controller::Reply::Changed(_)
+            | controller::Reply::ProducerIds { .. }
+            | controller::Reply::Expired(_)
+            | controller::Reply::Partitions(_)) => {
+                fx.log(Level::Error, format!("the controller answers {other:?} to a broker"));
+            }
+        }
+    }
+
+    fn beat_later(&self, fx: &mut Effects) {
+        fx.wake(self.own.next_heartbeat);
+    }
+
+    fn own_refusal(&mut self, now: Now, refusal: &controller::Refusal, fx: &mut Effects) {
+        let was_beating = core::mem::take(&mut self.own.is_beating);
+        let is_unknown = refusal.code == ErrorCode::StaleBrokerEpoch;
+        if was_beating && !is_unknown {
+            return self.beat_later(fx);
+        }
+        if is_unknown {
+            hit!(broker_registers_again);
+        } else if refusal.code != ErrorCode::NotController {
+            fx.log(Level::Error, format!("This broker cannot be registered: {}", refusal.message));
+        }
+        self.own.phase = Phase::Starting(now.mono + RETRY);
+        fx.wake(now.mono + RETRY);
     }
 
     /// Now that all of the metadata is known: opens what had to wait for that, and lets go of what deletions

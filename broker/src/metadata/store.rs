@@ -5,10 +5,12 @@
 mod files;
 
 use crate::scan::{ScanError, each_batch};
-use base::{EndOffset, LeaderEpoch, Now, PartitionIndex, Span, TopicId, Uuid, planted};
+use base::{EndOffset, LeaderEpoch, Now, PartitionIndex, Span, TopicId, Uuid, hit, planted};
 use bytes::Bytes;
 use cluster::Image;
-use files::{State, read_snapshot, read_state, write_snapshot, write_state};
+use files::{
+    State, parse_snapshot, read_piece, read_snapshot, read_state, seal_of, write_snapshot, write_state,
+};
 use quorum::{Entry, EntryKind, HardState, Membership, Persist, RaftId, SnapshotPoint};
 use seglog::dir::LogDir;
 use seglog::disk::{DiskError, DiskErrorKind};
@@ -84,6 +86,18 @@ pub struct RaftStore {
 struct Inner {
     log: Log,
     state: State,
+    /// A snapshot that was fetched and is not in place yet.
+    fetched: Option<Fetched>,
+    /// The metadata of one that was put in place and not taken over yet.
+    installed: Option<Image>,
+}
+
+/// A snapshot of another node's.
+#[derive(Debug)]
+struct Fetched {
+    point: SnapshotPoint,
+    file: Bytes,
+    image: Image,
 }
 
 /// What a node finds when it starts.
@@ -98,42 +112,46 @@ impl RaftStore {
     /// Opens the quorum's files. An empty directory becomes a cluster of one: a lone voter has nobody to ask.
     pub(crate) fn open(
         dir: &Arc<LogDir>,
-        cluster_id: Uuid,
+        (cluster_id, directory): (Uuid, Uuid),
         seed: u64,
         now: Now,
     ) -> Result<Stored, StoreError> {
         let state = match read_state(dir)? {
             Some(state) => state,
-            None => form(dir, cluster_id)?,
+            None => {
+                let own = RaftId::of(directory);
+                found(dir, cluster_id, own, Membership::of_voters([own]))?
+            }
         };
         let (image, snapshot) = read_snapshot(dir)?;
         let name = PartitionName::new(METADATA_TOPIC, PartitionIndex(0))
             .ok_or(StoreError::Damaged(METADATA_TOPIC))?;
         let mut log = Log::create(dir, &name, TOPIC_ID, log_config(), now).map_err(StoreError::Open)?;
         let entries = read_entries(&mut log, &snapshot)?;
+        // What was written last before a crash may be the snapshot.
+        let term = state.hard_state.term.max(snapshot.term);
         let start = quorum::Start {
             id: state.id,
             seed,
             snapshot,
-            hard_state: state.hard_state,
+            hard_state: HardState { term, ..state.hard_state },
             membership: state.membership.clone(),
             entries,
         };
-        let store = Arc::new(Self { dir: dir.clone(), inner: Mutex::new(Inner { log, state }) });
+        let inner = Inner { log, state, fetched: None, installed: None };
+        let store = Arc::new(Self { dir: dir.clone(), inner: Mutex::new(inner) });
         Ok(Stored { store, start, image })
     }
 
     /// Makes a write of the quorum durable. Waits for the device.
     pub(crate) fn persist(&self, persist: &Persist) -> Result<(), StoreError> {
-        if persist.snapshot.is_some() {
-            return Err(StoreError::Scan(
-                "a snapshot of another node came in, but this node has no peers".into(),
-            ));
-        }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hard_state) = persist.hard_state {
             let state = State { hard_state, ..inner.state.clone() };
             inner.replace_state(&self.dir, state)?;
+        }
+        if let Some(point) = &persist.snapshot {
+            inner.install(&self.dir, point)?;
         }
         self.persist_entries(&mut inner, &persist.entries)?;
         // Its entry is durable: a membership never runs ahead of the log.
@@ -166,6 +184,36 @@ impl RaftStore {
         Ok(())
     }
 
+    /// Takes the file of a snapshot that another node has offered. False if it is not the one that was offered.
+    pub(crate) fn take_file(&self, point: &SnapshotPoint, file: Bytes) -> bool {
+        if seal_of(&file) != point.seal {
+            return false;
+        }
+        let Some((image, found)) = parse_snapshot(&file) else { return false };
+        if (found.index, found.term) != (point.index, point.term) {
+            return false;
+        }
+        let fetched = Fetched { point: point.clone(), file, image };
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).fetched = Some(fetched);
+        true
+    }
+
+    /// The metadata of a fetched snapshot that is in place now.
+    pub(crate) fn take_installed(&self) -> Option<Image> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).installed.take()
+    }
+
+    /// The file of the latest snapshot from `position` on, and its size; `None` if it is not the one of this index and
+    /// term any more.
+    pub(crate) fn piece(
+        &self,
+        (index, term): (u64, u64),
+        position: u64,
+        bytes_max: usize,
+    ) -> Result<Option<(u64, Bytes)>, StoreError> {
+        read_piece(&self.dir, (index, term), position, bytes_max)
+    }
+
     /// Writes a snapshot of the metadata as of `point`, after which the entries that it covers may go. Returns the
     /// point with its seal. Waits for the device.
     pub(crate) fn snapshot(&self, image: &Image, point: SnapshotPoint) -> Result<SnapshotPoint, StoreError> {
@@ -185,6 +233,24 @@ impl RaftStore {
 }
 
 impl Inner {
+    /// Puts a fetched snapshot in the place of everything before it. A crash in between leaves a log that does not follow
+    /// it, which the next start lets go.
+    fn install(&mut self, dir: &LogDir, point: &SnapshotPoint) -> Result<(), StoreError> {
+        let fetched = self
+            .fetched
+            .take()
+            .filter(|fetched| (fetched.point.index, fetched.point.term) == (point.index, point.term));
+        let Some(Fetched { file, image, .. }) = fetched else {
+            return Err(StoreError::Scan(format!("the snapshot up to {} was not fetched", point.index)));
+        };
+        hit!(snapshot_installed);
+        files::write_snapshot_file(dir, &file)?;
+        let after = EndOffset(offset_of(point.index).0 + 1);
+        self.log.start_over_at(after, Now::default()).map_err(|error| StoreError::Scan(error.to_string()))?;
+        self.installed = Some(image);
+        Ok(())
+    }
+
     fn replace_state(&mut self, dir: &LogDir, state: State) -> Result<(), StoreError> {
         files::write_state(dir, &state)?;
         self.state = state;
@@ -192,17 +258,39 @@ impl Inner {
     }
 }
 
-/// A cluster of one, formed durably before anything else happens: a snapshot of nothing that names the founder, and
+/// True if the directory is a member's.
+pub(crate) fn is_member(dir: &LogDir) -> Result<bool, StoreError> {
+    Ok(read_state(dir)?.is_some())
+}
+
+/// A cluster begins, durably and before anything else happens: a snapshot of nothing that names the founders, and then
 /// the file that says that the directory is a member's.
-fn form(dir: &LogDir, cluster_id: Uuid) -> Result<State, StoreError> {
-    let id = RaftId(1);
-    let point =
-        SnapshotPoint { index: 1, term: 1, membership: Membership::of_voters([id]), seal: Bytes::new() };
+fn found(dir: &LogDir, cluster_id: Uuid, own: RaftId, founders: Membership) -> Result<State, StoreError> {
+    let point = SnapshotPoint { index: 1, term: 1, membership: founders, seal: Bytes::new() };
+    let hard_state = HardState { term: 1, ..HardState::default() };
+    begin(dir, cluster_id, point, State { id: own, hard_state, membership: None })
+}
+
+/// Makes the directory that of a founder.
+pub(crate) fn become_founder(
+    dir: &LogDir,
+    cluster_id: Uuid,
+    own: RaftId,
+    founders: Membership,
+) -> Result<(), StoreError> {
+    found(dir, cluster_id, own, founders).map(|_| ())
+}
+
+/// Makes the directory that of a member who knows nothing yet: the leader tells it everything.
+pub(crate) fn become_member(dir: &LogDir, cluster_id: Uuid, own: RaftId) -> Result<(), StoreError> {
+    let state = State { id: own, hard_state: HardState::default(), membership: None };
+    begin(dir, cluster_id, SnapshotPoint::default(), state).map(|_| ())
+}
+
+fn begin(dir: &LogDir, cluster_id: Uuid, point: SnapshotPoint, state: State) -> Result<State, StoreError> {
     let mut image = Image::new(cluster_id);
     (image.index, image.term) = (point.index, point.term);
     write_snapshot(dir, &image, point)?;
-    let hard_state = HardState { term: 1, ..HardState::default() };
-    let state = State { id, hard_state, membership: None };
     write_state(dir, &state)?;
     Ok(state)
 }
@@ -247,6 +335,12 @@ fn read_entries(log: &mut Log, snapshot: &SnapshotPoint) -> Result<Vec<Entry>, S
         entries.push(read_entry(batch)?);
         Ok(())
     })?;
+    if entries.first().is_some_and(|first: &Entry| first.term < snapshot.term) {
+        // A crash struck between a fetched snapshot and the end of the log that it replaces.
+        hit!(log_before_a_fetched_snapshot);
+        log.start_over_at(from, Now::default()).map_err(|error| StoreError::Scan(error.to_string()))?;
+        entries.clear();
+    }
     Ok(entries)
 }
 

@@ -21,8 +21,8 @@ const BACKOFF_MAX: Span = Span::from_millis(500);
 const GREETING_MAX: Span = Span::from_secs(3);
 
 /// Who a node is to its peers.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
     /// Zero as long as it belongs to none.
     pub(crate) cluster_id: Uuid,
     pub(crate) node: BrokerId,
@@ -232,21 +232,11 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
             link.state = State::Up;
             link.failures = 0;
         }
-        Ok(Greeted {
-            cluster_id: theirs,
-            node: BrokerId(greeting.node_id),
-            directory: greeting.directory_id,
-        })
+        Ok(Greeted { cluster_id: theirs, node: BrokerId(greeting.node_id), directory: greeting.directory_id })
     }
 
     /// A link could not be opened, or has ended.
-    pub(crate) fn down(
-        &mut self,
-        now: Instant,
-        id: LinkId,
-        why: Down,
-        fx: &mut Effects,
-    ) -> Option<Heard<K>> {
+    pub(crate) fn down(&mut self, now: Instant, id: LinkId, why: Down, fx: &mut Effects) -> Option<Heard<K>> {
         let to = self.names.get(&id).copied()?;
         Some(self.fail(now, to, why, false, fx))
     }
@@ -321,10 +311,7 @@ fn backoff(failures: u32, rng: &mut Rng) -> Span {
 }
 
 /// Which question a frame answers, and the answer.
-fn answer_in(
-    frame: &Bytes,
-    asked: &mut BTreeMap<i32, (ApiKey, i16)>,
-) -> Option<(i32, ApiKey, i16, Reader)> {
+fn answer_in(frame: &Bytes, asked: &mut BTreeMap<i32, (ApiKey, i16)>) -> Option<(i32, ApiKey, i16, Reader)> {
     let number = i32::from_be_bytes(*frame.first_chunk()?);
     let (key, version) = asked.remove(&number)?;
     let mut body = Reader::new(frame.clone());

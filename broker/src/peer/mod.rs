@@ -1,8 +1,13 @@
 //! What nodes say to each other: links that this node opens, and who is at their other end.
 
+mod book;
+mod forming;
 mod links;
 
-pub(crate) use links::{Greeted, Heard, Identity, Links};
+pub(crate) use book::Book;
+pub(crate) use forming::{from_wire as forming_from_wire, to_wire as forming_to_wire};
+pub use links::Identity;
+pub(crate) use links::{Greeted, Heard, Links};
 
 use std::fmt;
 

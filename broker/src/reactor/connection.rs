@@ -1,7 +1,7 @@
 //! A connection's replies leave in the order of its requests, however they become ready.
 
 use crate::effects::{Asked, Reply};
-use base::Instant;
+use base::{BrokerId, Instant};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Arc<str>,
     /// The name of the listener that it came in by.
     pub(crate) listener: Arc<str>,
+    /// The node at the other end, once it has greeted.
+    pub(crate) node: Option<BrokerId>,
     /// The slot of the oldest request without a reply.
     first: u64,
     waiting: VecDeque<Waiting>,
@@ -45,7 +47,7 @@ enum Slot {
 
 impl Connection {
     pub(crate) fn new(peer: String, listener: Arc<str>) -> Self {
-        Self { peer: peer.into(), listener, first: 0, waiting: VecDeque::new() }
+        Self { peer: peer.into(), listener, node: None, first: 0, waiting: VecDeque::new() }
     }
 
     /// Takes the next place in the order.

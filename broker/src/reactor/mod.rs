@@ -13,6 +13,7 @@ use crate::api::{self, Answer, Malformed, Row, Run, ViewContext};
 use crate::effects::{Asked, ConnId, Effects, Input, Level, Mail, Owner, Reply, Token};
 use crate::job::JobDone;
 use crate::latency::Latencies;
+use crate::peer::Identity;
 use crate::replica::Opened;
 use crate::shared::Shared;
 use crate::view::View;
@@ -121,8 +122,17 @@ impl Reactor {
             Err(error) => return self.refuse(conn, &format!("a request header cannot be read: {error}"), fx),
         };
         let token = Token { reactor: self.id, conn, slot: connection.open_slot(head.api_key, now.mono) };
-        let asked = Asked { token, head, peer: connection.peer.clone(), body: reader.rest() };
-        let Some(row) = api::row(asked.head.api_key) else {
+        let asked = Asked {
+            token,
+            head,
+            peer: connection.peer.clone(),
+            listener: connection.listener.clone(),
+            node: connection.node,
+            envelope: None,
+            body: reader.rest(),
+        };
+        let row = api::row(asked.head.api_key).or_else(|| self.peer_row(&asked));
+        let Some(row) = row else {
             let text = format!("API key {} is not served", asked.head.api_key);
             return self.refuse(conn, &text, fx);
         };
@@ -131,6 +141,37 @@ impl Reactor {
         }
         self.shared.counters.request(row.key);
         self.run(now, row, asked, false, fx);
+    }
+
+    /// What only nodes are served, and only over the listener that is theirs, once they have said who they are.
+    fn peer_row(&self, asked: &Asked) -> Option<&'static Row> {
+        let row = api::peer_row(asked.head.api_key)?;
+        let own = self.view.node.config.peer_listener();
+        let is_peers = own.is_some_and(|listener| *listener.name == *asked.listener);
+        let has_greeted = asked.node.is_some() || row.key == ApiKey::PeerGreet;
+        (is_peers && has_greeted).then_some(row)
+    }
+
+    /// A node has said who it is.
+    pub(crate) fn greeted(&mut self, conn: ConnId, who: Identity, fx: &mut Effects) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.node = Some(who.node);
+            fx.tell(Owner::Metadata, Mail::Greeted(who));
+        }
+    }
+
+    /// Takes a client's request out of the envelope that another node put around it.
+    pub(crate) fn unwrapped(&mut self, asked: Asked, fx: &mut Effects) -> Result<(), String> {
+        let row = api::row(asked.head.api_key).filter(|row| row.served.contains(&asked.head.version));
+        match row.map(|row| row.run) {
+            Some(Run::Controller { .. } | Run::Metadata(_)) => {
+                fx.tell(Owner::Metadata, Mail::Asked(asked));
+                Ok(())
+            }
+            Some(Run::View(_) | Run::Reactor(_) | Run::Groups(_) | Run::OneWay(..)) | None => {
+                Err(format!("API key {} is not for the controller", asked.head.api_key))
+            }
+        }
     }
 
     fn unsupported_version(&mut self, row: &Row, asked: &Asked, fx: &mut Effects) {
@@ -151,7 +192,8 @@ impl Reactor {
         let conn = asked.token.conn;
         let done = match row.run {
             Run::View(handle) => {
-                let cx = ViewContext::new(&self.view, &self.shared, now, asked_controller);
+                let listener = asked.listener.clone();
+                let cx = ViewContext::new(&self.view, &self.shared, &listener, asked_controller);
                 handle(&cx, &asked).map(|answer| self.view_answer(asked, answer, fx))
             }
             Run::Reactor(handle) => handle(self, asked, now, fx),
@@ -159,8 +201,14 @@ impl Reactor {
                 fx.tell(Owner::Groups, Mail::Asked(asked));
                 Ok(())
             }
-            Run::Controller { .. } => {
+            Run::Controller { .. } | Run::Metadata(_) => {
                 fx.tell(Owner::Metadata, Mail::Asked(asked));
+                Ok(())
+            }
+            Run::OneWay(owner) => {
+                let token = asked.token;
+                fx.tell(owner, Mail::Asked(asked));
+                self.complete(token, Reply::default(), fx);
                 Ok(())
             }
         };
@@ -197,6 +245,7 @@ impl Reactor {
             Mail::Readable { ticket, part, bytes } => self.fetch_readable(now, ticket, (part, bytes), fx),
             Mail::Asked(_)
             | Mail::Control { .. }
+            | Mail::Greeted(_)
             | Mail::CountGroups(_)
             | Mail::Replicas(_)
             | Mail::Upkeep => {
@@ -255,13 +304,6 @@ impl Reactor {
         for (key, since) in self.done.drain(..) {
             self.latencies.note(key, now.since(since));
         }
-    }
-
-    /// True for the connection of another node.
-    pub(crate) fn is_peer(&self, conn: ConnId) -> bool {
-        let own = self.view.node.config.peer_listener();
-        let name = own.map(|listener| &*listener.name);
-        self.connections.get(&conn).is_some_and(|connection| name == Some(&*connection.listener))
     }
 
     /// The name of the listener that a connection came in by.

@@ -6,6 +6,8 @@
 //! them when they say so ([`Mail::Replicas`]). What the followers of this node's own partitions have come to is noted where
 //! their fetches are served; here it is decided who is to be in sync ([`in_sync`]).
 
+#[cfg(test)]
+mod failover;
 mod in_sync;
 mod source;
 #[cfg(test)]
@@ -13,7 +15,7 @@ mod tests;
 
 use crate::effects::{Down, Effects, Input, Level, Mail};
 use crate::job::JobDone;
-use crate::peer::{Address, Heard, Identity, Links};
+use crate::peer::{Heard, Identity, Links};
 use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::view::View;
@@ -61,9 +63,9 @@ pub struct Replication {
 }
 
 impl Replication {
-    pub(crate) fn new(view: Arc<View>, shared: Arc<Shared>, rng: Rng) -> Self {
+    pub(crate) fn new(view: Arc<View>, shared: Arc<Shared>, identity: Identity, rng: Rng) -> Self {
         Self {
-            links: Links::new(identity(&view), rng),
+            links: Links::new(identity, rng),
             view,
             shared,
             sources: BTreeMap::new(),
@@ -111,6 +113,7 @@ impl Replication {
             | Mail::Refused { .. }
             | Mail::Safe { .. }
             | Mail::Readable { .. }
+            | Mail::Greeted(_)
             | Mail::CountGroups(_)
             | Mail::Upkeep => {
                 fx.fatal = Some("the replication owner was sent another owner's mail".into());
@@ -369,20 +372,5 @@ fn progress(own: Incarnation, topics: Vec<TopicProgress>) -> PeerProgressRequest
         replica_epoch: own.epoch,
         topics,
         ..PeerProgressRequest::default()
-    }
-}
-
-/// Who this node is to the others.
-fn identity(view: &View) -> Identity {
-    let node = &view.node;
-    let own = node.config.peer_listener();
-    Identity {
-        cluster_id: view.image.cluster_id,
-        node: node.config.node_id,
-        directory: node.directory_id,
-        address: Address {
-            host: own.map(|listener| listener.host.clone()).unwrap_or_default(),
-            port: own.map_or(0, |listener| listener.port),
-        },
     }
 }

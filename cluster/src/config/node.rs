@@ -167,7 +167,7 @@ impl NodeConfig {
     /// Names the key whose value does not fit.
     pub fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
         let get = Getter { layers };
-        Ok(Self {
+        let config = Self {
             node_id: BrokerId(get.int("node.id")?),
             roles: get.roles()?,
             rack: Some(get.text("broker.rack").into_owned()).filter(|rack| !rack.is_empty()),
@@ -210,7 +210,9 @@ impl NodeConfig {
             cleaner_backoff: get.span("log.cleaner.backoff.ms")?,
             snapshot_entries: get.int("ottla.metadata.snapshot.entries")?,
             metrics_group_offsets_max: get.int("ottla.metrics.group.offsets.max")?,
-        })
+        };
+        super::listeners::check(&config, &get.text("listener.security.protocol.map"))?;
+        Ok(config)
     }
 
     /// True for a listener that is for nodes alone.
@@ -333,7 +335,7 @@ impl<'a> Getter<'a> {
     }
 }
 
-fn wrong(name: &str, value: &str, why: &str) -> ConfigError {
+pub(super) fn wrong(name: &str, value: &str, why: &str) -> ConfigError {
     ConfigError(format!("Invalid value {value} for configuration {name}: {why}"))
 }
 

@@ -1,6 +1,6 @@
 //! Broker registrations, features and producer ids.
 
-use super::{Defaults, Outcome, PRODUCER_ID_BLOCK, Refusal, Reply, lifecycle, partitions};
+use super::{Outcome, PRODUCER_ID_BLOCK, Refusal, Reply};
 use crate::image::Image;
 use crate::record::Record;
 use alloc::format;
@@ -25,18 +25,6 @@ pub(super) fn allocate_producer_ids(image: &Image, broker: BrokerId, records: &m
     let first = image.next_producer_id;
     records.push(Record::ProducerIds { broker, next: ProducerId(first.0 + PRODUCER_ID_BLOCK) });
     Reply::ProducerIds { first, count: PRODUCER_ID_BLOCK }
-}
-
-pub(super) fn unfence(
-    image: &Image,
-    soft: &Defaults,
-    (id, epoch): (BrokerId, i64),
-    records: &mut Vec<Record>,
-) -> Reply {
-    Reply::Done(lifecycle::known(image, id, epoch).map(|_| {
-        records.push(Record::BrokerFence { id, epoch, fenced: false });
-        partitions::revive(image, soft, id, records);
-    }))
 }
 
 /// A new level of a feature.

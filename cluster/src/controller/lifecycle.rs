@@ -34,6 +34,42 @@ pub struct Alive {
     pub is_fenced: bool,
 }
 
+/// A broker starts. One that lives is not pushed aside by another that was given its id (E7).
+pub(super) fn register(
+    image: &Image,
+    soft: &mut Defaults,
+    registration: Registration,
+    records: &mut Vec<Record>,
+) -> Reply {
+    let id = registration.id;
+    if let Some(other) = image.broker(id)
+        && !other.fenced
+        && other.directories != registration.directories
+    {
+        return Reply::Done(Err(Refusal::new(
+            ErrorCode::DuplicateBrokerRegistration,
+            format!(
+                "Another broker is registered with the id {id} and lives: give each node its own node.id."
+            ),
+        )));
+    }
+    let epoch = registration.epoch;
+    soft.sessions.remove(&id);
+    records.push(Record::RegisterBroker(registration));
+    partitions::leave(image, soft, id, records);
+    Reply::Registered { epoch }
+}
+
+/// Fences a broker whose process is known to be gone.
+pub(super) fn fence(image: &Image, soft: &mut Defaults, id: BrokerId, records: &mut Vec<Record>) -> Reply {
+    if let Some(broker) = image.broker(id).filter(|broker| !broker.fenced) {
+        soft.sessions.remove(&id);
+        records.push(Record::BrokerFence { id, epoch: broker.epoch, fenced: true });
+        partitions::leave(image, soft, id, records);
+    }
+    Reply::Done(Ok(()))
+}
+
 pub(super) fn heartbeat(
     image: &Image,
     soft: &mut Defaults,

@@ -14,7 +14,7 @@ mod topics;
 use crate::config::Overrides;
 use crate::image::{Delta, Image};
 use crate::partition::PartitionState;
-use crate::record::{Endpoint, Record};
+use crate::record::{Endpoint, Record, Registration};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -93,22 +93,22 @@ pub enum Command {
         incarnation: Uuid,
         /// Where it listens.
         endpoints: Vec<Endpoint>,
+        /// The listener by which other nodes reach it.
+        peer_listener: String,
         /// Where it stands.
         rack: Option<String>,
         /// The ids of its data directories.
         directories: Vec<Uuid>,
     },
-    /// A broker has caught up with the metadata and can serve.
-    UnfenceBroker {
-        /// Its id.
-        id: BrokerId,
-        /// Its registration.
-        epoch: i64,
-    },
     /// A broker says that it is alive.
     Heartbeat(Heartbeat),
     /// Fence a broker that was not heard of for too long, if there is one.
     ExpireSessions,
+    /// Fence a broker at once: its process is known to be gone.
+    FenceBroker {
+        /// Its id.
+        id: BrokerId,
+    },
     /// A broker wants other replicas in sync where it leads (AlterPartition).
     AlterPartitions {
         /// The broker.
@@ -215,23 +215,24 @@ impl Machine for Controller {
             Command::AllocateProducerIds { broker } => {
                 brokers::allocate_producer_ids(image, broker, &mut records)
             }
-            Command::RegisterBroker { id, incarnation, endpoints, rack, directories } => {
+            Command::RegisterBroker { id, incarnation, endpoints, peer_listener, rack, directories } => {
+                // The entry that this decision will be.
                 let epoch = i64::try_from(image.index).unwrap_or(i64::MAX) + 1;
-                let registration = crate::record::Registration {
+                let fenced = true;
+                let registration = Registration {
                     id,
                     incarnation,
                     epoch,
                     endpoints,
+                    peer_listener,
                     rack,
                     directories,
-                    fenced: true,
+                    fenced,
                 };
-                records.push(Record::RegisterBroker(registration));
-                partitions::leave(image, soft, id, &mut records);
-                Reply::Registered { epoch }
+                lifecycle::register(image, soft, registration, &mut records)
             }
-            Command::UnfenceBroker { id, epoch } => brokers::unfence(image, soft, (id, epoch), &mut records),
             Command::Heartbeat(beat) => lifecycle::heartbeat(image, soft, now, beat, &mut records),
+            Command::FenceBroker { id } => lifecycle::fence(image, soft, id, &mut records),
             Command::ExpireSessions => {
                 let (reply, wake_at) = lifecycle::expire(image, soft, now, &mut records);
                 return Decision { records, replies: alloc::vec![(token, reply)], wake_at };

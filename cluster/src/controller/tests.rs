@@ -32,6 +32,7 @@ impl World {
             id,
             incarnation: Uuid::ZERO,
             endpoints: vec![],
+            peer_listener: String::new(),
             rack: None,
             directories: vec![],
         };
@@ -41,7 +42,8 @@ impl World {
 
     fn start(&mut self, id: BrokerId) {
         let epoch = self.register(id);
-        assert_eq!(self.ask(Command::UnfenceBroker { id, epoch }), Reply::Done(Ok(())));
+        let alive = Reply::Alive(Alive { is_caught_up: true, is_fenced: false });
+        assert_eq!(self.ask(ready(id, epoch)), alive);
     }
 
     fn partition(&self, topic: &str) -> crate::PartitionState {
@@ -273,7 +275,7 @@ fn a_broker_that_starts_anew_leads_in_a_new_epoch() {
     let epoch = world.register(BrokerId(0));
     let between = world.partition("t");
     assert_eq!((between.leader, &between.isr[..], &between.elr[..]), (None, &[][..], &[BrokerId(0)][..]));
-    world.ask(Command::UnfenceBroker { id: BrokerId(0), epoch });
+    world.ask(ready(BrokerId(0), epoch));
     let after = world.partition("t");
     assert_eq!((after.leader, after.isr, after.elr), (before.leader, before.isr, before.elr));
     assert!(before.leader_epoch < between.leader_epoch && between.leader_epoch < after.leader_epoch);
@@ -290,6 +292,57 @@ fn another_replica_leads_on_and_who_comes_back_has_to_catch_up() {
     assert!(!after.isr.contains(&first) && after.elr.is_empty(), "two of three are enough: {after:?}");
 }
 
+/// A broker has replayed everything.
+fn ready(broker: BrokerId, epoch: i64) -> Command {
+    Command::Heartbeat(Heartbeat { broker, epoch, replayed: u64::MAX >> 1, wants_fence: false })
+}
+
+#[test]
+fn a_process_that_is_gone_is_fenced_at_once_and_its_id_is_free_for_another_disk() {
+    let mut world = World::new(2);
+    world.create(topic("t", 1, 2)).unwrap();
+    let leader = world.partition("t").leader.unwrap();
+    let taken = |id| Command::RegisterBroker {
+        id,
+        incarnation: Uuid::ZERO,
+        endpoints: vec![],
+        peer_listener: String::new(),
+        rack: None,
+        directories: vec![Uuid([5; 16])],
+    };
+    let Reply::Done(outcome) = world.ask(taken(leader)) else { panic!("taken from a broker that lives") };
+    assert_eq!(code(outcome), ErrorCode::DuplicateBrokerRegistration);
+    assert_eq!(world.ask(Command::FenceBroker { id: leader }), Reply::Done(Ok(())));
+    assert!(world.partition("t").leader.is_some_and(|next| next != leader));
+    let before = world.partition("t");
+    assert_eq!(world.ask(Command::FenceBroker { id: leader }), Reply::Done(Ok(())));
+    assert_eq!(world.partition("t"), before, "once is enough");
+    assert!(matches!(world.ask(taken(leader)), Reply::Registered { .. }));
+}
+
+#[test]
+fn the_difference_of_two_images_is_what_a_replay_would_have_said() {
+    let mut world = World::new(2);
+    world.create(topic("gone", 1, 1)).unwrap();
+    world.create(topic("same", 1, 1)).unwrap();
+    let earlier = world.image.clone().unwrap();
+    world.create(topic("new", 2, 1)).unwrap();
+    world.ask(Command::DeleteTopics { topics: vec![TopicRef::Name("gone".into())] });
+    let resource = Resource { kind: ResourceKind::Topic, name: "same".into() };
+    let config =
+        Record::Config { resource: resource.clone(), key: "retention.ms".into(), value: Some("1".into()) };
+    Controller::replay(&mut world.image, &config);
+    world.register(BrokerId(7));
+    let later = world.image.clone().unwrap();
+    let delta = earlier.difference(&later);
+    assert_eq!(delta.topics, [later.topic("new").unwrap().id]);
+    assert_eq!(delta.removed, [(earlier.topic("gone").unwrap().id, "gone".into())]);
+    assert_eq!((delta.configs, delta.brokers), (vec![resource], vec![BrokerId(7)]));
+    assert!(later.difference(&later).is_empty());
+    let back = later.difference(&earlier);
+    assert_eq!((back.topics.len(), back.removed.len(), back.configs.len(), back.brokers.len()), (1, 1, 1, 1));
+}
+
 fn beat(id: i32) -> Heartbeat {
     Heartbeat { broker: BrokerId(id), epoch: 1, replayed: 1, wants_fence: false }
 }
@@ -300,6 +353,7 @@ fn who_is_silent_for_a_session_is_fenced_and_leads_nothing() {
     world.create(topic("t", 1, 3)).unwrap();
     let leader = world.partition("t").leader.unwrap();
     // A new controller gives everybody a whole session.
+    world.defaults.sessions.clear();
     assert_eq!(world.ask_at(100, Command::ExpireSessions), Reply::Expired(None));
     for id in (0..3).filter(|id| *id != leader.0) {
         let alive = Reply::Alive(Alive { is_caught_up: true, is_fenced: false });

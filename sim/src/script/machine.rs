@@ -69,7 +69,10 @@ impl Machine {
         let conn = ConnId(self.next_connection);
         self.connections.insert(name.to_owned(), conn);
         self.inbox.insert(conn, VecDeque::new());
-        self.todo.push_back((reactor_of(conn), Input::Connected { conn, peer: "127.0.0.1".into(), listener: "PLAINTEXT".into() }));
+        self.todo.push_back((
+            reactor_of(conn),
+            Input::Connected { conn, peer: "127.0.0.1".into(), listener: "PLAINTEXT".into() },
+        ));
         conn
     }
 
@@ -102,6 +105,7 @@ impl Machine {
             }
             Owner::Metadata => self.booted.metadata.handle(now, input, &mut effects),
             Owner::Groups => self.booted.groups.handle(now, input, &mut effects),
+            Owner::Replication => self.booted.replication.handle(now, input, &mut effects),
         }
         self.carry_out(owner, effects)
     }

@@ -257,12 +257,16 @@ pub struct PartitionData {
     pub leader_recovery_state: i8,
     /// `PartitionEpoch`, v0+.
     pub partition_epoch: i32,
+    /// `Replicas`, v3+, tag 10000.
+    pub replicas: Vec<i32>,
+    /// `EligibleLeaderReplicas`, v3+, tag 10001.
+    pub eligible_leader_replicas: Vec<i32>,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
 }
 
 impl Message for PartitionData {
-    fn decode(r: &mut Reader, _v: i16) -> Result<Self, DecodeError> {
+    fn decode(r: &mut Reader, v: i16) -> Result<Self, DecodeError> {
         let mut m = Self {
             partition_index: r.i32()?,
             error_code: r.i16()?,
@@ -271,13 +275,22 @@ impl Message for PartitionData {
             isr: r.array(true, 4, Reader::i32)?,
             leader_recovery_state: r.i8()?,
             partition_epoch: r.i32()?,
+            replicas: Vec::new(),
+            eligible_leader_replicas: Vec::new(),
             unknown_tags: UnknownTags::default(),
         };
-        r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
+        r.tags(&mut m.unknown_tags, |r, tag| {
+            match tag {
+                10000 if v >= 3 => m.replicas = r.array(true, 4, Reader::i32)?,
+                10001 if v >= 3 => m.eligible_leader_replicas = r.array(true, 4, Reader::i32)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(m)
     }
 
-    fn encode(&self, w: &mut Writer, _v: i16) {
+    fn encode(&self, w: &mut Writer, v: i16) {
         w.i32(self.partition_index);
         w.i16(self.error_code);
         w.i32(self.leader_id);
@@ -285,6 +298,17 @@ impl Message for PartitionData {
         w.array(true, &self.isr, |w, x| w.i32(*x));
         w.i8(self.leader_recovery_state);
         w.i32(self.partition_epoch);
-        w.tags(0, &self.unknown_tags).finish();
+        if v < 3 {
+            w.lacks(!self.replicas.is_empty(), "Replicas");
+        }
+        if v < 3 {
+            w.lacks(!self.eligible_leader_replicas.is_empty(), "EligibleLeaderReplicas");
+        }
+        let t10000 = v >= 3 && !self.replicas.is_empty();
+        let t10001 = v >= 3 && !self.eligible_leader_replicas.is_empty();
+        let mut tags = w.tags(usize::from(t10000) + usize::from(t10001), &self.unknown_tags);
+        tags.field(t10000, 10000, |w| w.array(true, &self.replicas, |w, x| w.i32(*x)));
+        tags.field(t10001, 10001, |w| w.array(true, &self.eligible_leader_replicas, |w, x| w.i32(*x)));
+        tags.finish();
     }
 }

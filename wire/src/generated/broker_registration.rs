@@ -32,6 +32,8 @@ pub struct BrokerRegistrationRequest {
     pub log_dirs: Vec<Uuid>,
     /// `PreviousBrokerEpoch`, v3+, ignorable.
     pub previous_broker_epoch: i64,
+    /// `PeerListener`, v0+, tag 10000, ignorable.
+    pub peer_listener: Str,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
 }
@@ -48,6 +50,7 @@ impl Default for BrokerRegistrationRequest {
             is_migrating_zk_broker: false,
             log_dirs: Vec::new(),
             previous_broker_epoch: -1,
+            peer_listener: Str::EMPTY,
             unknown_tags: UnknownTags::default(),
         }
     }
@@ -66,9 +69,16 @@ impl Message for BrokerRegistrationRequest {
             is_migrating_zk_broker: if v >= 1 { r.bool()? } else { false },
             log_dirs: if v >= 2 { r.array(true, 16, Reader::uuid)? } else { Vec::new() },
             previous_broker_epoch: if v >= 3 { r.i64()? } else { -1 },
+            peer_listener: Str::EMPTY,
             unknown_tags: UnknownTags::default(),
         };
-        r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
+        r.tags(&mut m.unknown_tags, |r, tag| {
+            match tag {
+                10000 => m.peer_listener = r.string(true)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(m)
     }
 
@@ -91,7 +101,10 @@ impl Message for BrokerRegistrationRequest {
         if v >= 3 {
             w.i64(self.previous_broker_epoch);
         }
-        w.tags(0, &self.unknown_tags).finish();
+        let t10000 = !self.peer_listener.is_empty();
+        let mut tags = w.tags(usize::from(t10000), &self.unknown_tags);
+        tags.field(t10000, 10000, |w| w.string(true, &self.peer_listener));
+        tags.finish();
     }
 }
 

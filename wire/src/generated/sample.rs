@@ -171,7 +171,7 @@ mod alter_partition {
         }
     }
     impl Sample for PartitionData {
-        fn sample(s: &mut Sampler, _v: i16) -> Self {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
             Self {
                 partition_index: s.i32(),
                 error_code: s.i16(),
@@ -180,7 +180,9 @@ mod alter_partition {
                 isr: s.array(|s| s.i32()),
                 leader_recovery_state: s.i8(),
                 partition_epoch: s.i32(),
-                unknown_tags: s.tags(true, 0),
+                replicas: if v >= 3 { s.array(|s| s.i32()) } else { Vec::new() },
+                eligible_leader_replicas: if v >= 3 { s.array(|s| s.i32()) } else { Vec::new() },
+                unknown_tags: s.tags(true, 10002),
             }
         }
     }
@@ -371,7 +373,8 @@ mod broker_registration {
                 is_migrating_zk_broker: if v >= 1 { s.bool() } else { false },
                 log_dirs: if v >= 2 { s.array(|s| s.uuid()) } else { Vec::new() },
                 previous_broker_epoch: if v >= 3 { s.i64() } else { -1 },
-                unknown_tags: s.tags(true, 0),
+                peer_listener: s.string(),
+                unknown_tags: s.tags(true, 10001),
             }
         }
     }
@@ -2691,26 +2694,6 @@ mod unregister_broker {
     }
 }
 
-mod unregister_controller {
-    use super::{Sample, Sampler};
-    use crate::unregister_controller::*;
-    impl Sample for UnregisterControllerRequest {
-        fn sample(s: &mut Sampler, _v: i16) -> Self {
-            Self { controller_id: s.i32(), unknown_tags: s.tags(true, 0) }
-        }
-    }
-    impl Sample for UnregisterControllerResponse {
-        fn sample(s: &mut Sampler, _v: i16) -> Self {
-            Self {
-                throttle_time_ms: s.i32(),
-                error_code: s.i16(),
-                error_message: s.opt(true, |s| s.string()),
-                unknown_tags: s.tags(true, 0),
-            }
-        }
-    }
-}
-
 mod update_features {
     use super::{Sample, Sampler};
     use crate::update_features::*;
@@ -2878,7 +2861,8 @@ mod stored_metadata {
                 in_controlled_shutdown: if v >= 1 { s.bool() } else { false },
                 log_dirs: if v >= 3 { s.array(|s| s.uuid()) } else { Vec::new() },
                 cordoned_log_dirs: if v >= 4 { s.opt(v >= 4, |s| s.array(|s| s.uuid())) } else { None },
-                unknown_tags: s.tags(true, 2),
+                peer_listener: s.string(),
+                unknown_tags: s.tags(true, 10001),
             }
         }
     }

@@ -7,6 +7,7 @@ use cluster::record_codec::{decode_entry, encode_entry};
 use cluster::{Delta, Image, Record};
 use quorum::{HardState, Membership, RaftId, SnapshotPoint};
 use seglog::dir::LogDir;
+use seglog::disk::OpenMode;
 use seglog::durable::{read_small, seal, unseal, write_small};
 use wire::record::crc32c;
 use wire::{Reader, Writer};
@@ -18,6 +19,8 @@ const STATE_MAGIC: [u8; 4] = *b"OTQS";
 const SNAPSHOT_FILE: &str = "metadata-snapshot";
 const SNAPSHOT_MAGIC: [u8; 4] = *b"OTMS";
 const VERSION: u32 = 2;
+/// Where a snapshot's file says its index and its term: after the seal and the cluster's id.
+const POINT_AT: usize = 12 + 16;
 /// Records per entry of a snapshot file.
 const SNAPSHOT_CHUNK: usize = 500;
 
@@ -65,21 +68,51 @@ pub(super) fn write_snapshot(
     point: SnapshotPoint,
 ) -> Result<SnapshotPoint, StoreError> {
     let sealed = seal(SNAPSHOT_MAGIC, VERSION, &encode_snapshot(image, &point)?);
-    write_small(&**dir.disk(), SNAPSHOT_FILE, &sealed)?;
+    write_snapshot_file(dir, &sealed)?;
     Ok(SnapshotPoint { seal: seal_of(&sealed), ..point })
+}
+
+pub(super) fn write_snapshot_file(dir: &LogDir, sealed: &[u8]) -> Result<(), StoreError> {
+    write_small(&**dir.disk(), SNAPSHOT_FILE, sealed)?;
+    Ok(())
 }
 
 pub(super) fn read_snapshot(dir: &LogDir) -> Result<(Image, SnapshotPoint), StoreError> {
     let sealed = read_small(&**dir.disk(), SNAPSHOT_FILE)?.ok_or(StoreError::Damaged(SNAPSHOT_FILE))?;
-    let Some((VERSION, body)) = unseal(SNAPSHOT_MAGIC, &sealed) else {
-        return Err(StoreError::Damaged(SNAPSHOT_FILE));
-    };
-    let (image, point) = decode_snapshot(body).ok_or(StoreError::Damaged(SNAPSHOT_FILE))?;
-    Ok((image, SnapshotPoint { seal: seal_of(&sealed), ..point }))
+    parse_snapshot(&sealed).ok_or(StoreError::Damaged(SNAPSHOT_FILE))
+}
+
+/// What a snapshot's file says.
+pub(super) fn parse_snapshot(sealed: &[u8]) -> Option<(Image, SnapshotPoint)> {
+    let (version, body) = unseal(SNAPSHOT_MAGIC, sealed)?;
+    let (image, point) = (version == VERSION).then(|| decode_snapshot(body)).flatten()?;
+    Some((image, SnapshotPoint { seal: seal_of(sealed), ..point }))
+}
+
+/// A piece of the file, and the file's size, if it is still the snapshot of this index and term.
+pub(super) fn read_piece(
+    dir: &LogDir,
+    (index, term): (u64, u64),
+    position: u64,
+    bytes_max: usize,
+) -> Result<Option<(u64, Bytes)>, StoreError> {
+    let file = dir.disk().open(SNAPSHOT_FILE, OpenMode::Read)?;
+    let mut head = [0; POINT_AT + 16];
+    let read = file.read_at(&mut head, 0)?;
+    let number = |at: usize| head[at..at + 8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+    if read < head.len() || (number(POINT_AT), number(POINT_AT + 8)) != (index, term) {
+        return Ok(None);
+    }
+    let size = file.length()?;
+    let left = usize::try_from(size.saturating_sub(position)).unwrap_or(usize::MAX);
+    let mut piece = vec![0; left.min(bytes_max)];
+    let read = file.read_at(&mut piece, position)?;
+    piece.truncate(read);
+    Ok(Some((size, piece.into())))
 }
 
 /// Length and checksum of the file.
-fn seal_of(file: &[u8]) -> Bytes {
+pub(super) fn seal_of(file: &[u8]) -> Bytes {
     let mut seal = BytesMut::new();
     seal.put_u64(file.len() as u64);
     seal.put_u32(crc32c(file));

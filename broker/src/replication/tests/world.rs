@@ -2,6 +2,7 @@
 //! unless a test holds it back. Jobs run at once unless they are held back; time stands still unless the test moves it.
 
 use crate::flusher::Flusher;
+use crate::peer::{Address, Identity};
 use crate::replica::{Opening, Replica};
 use crate::replication::Replication;
 use crate::shared::Shared;
@@ -16,8 +17,7 @@ use seglog::dir::LogDir;
 use seglog::disk::MemDisk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use wire::peer_greet::PeerGreetResponse;
-use wire::{ApiKey, Message as _, Reader, Request, RequestHead};
+use wire::{Message as _, Reader, Request};
 
 pub(super) const TOPIC: &str = "t";
 
@@ -113,11 +113,17 @@ impl World {
         let shared = Arc::new(Shared::new(Arc::new(disk.clone()), Flusher::new(dir)));
         let image = Arc::new(self.image.clone());
         let view = Arc::new(View { node: settings.clone(), image, replicas: Replicas::default() });
+        let identity = Identity {
+            cluster_id: self.image.cluster_id,
+            node: id(at),
+            directory: directory_id,
+            address: Address { host: format!("n{at}"), port: 9_000 },
+        };
         Broker {
             disk,
             settings,
             reactor: Reactor::new(0, view.clone(), shared.clone()),
-            replication: Replication::new(view.clone(), shared.clone(), Rng::new(at as u64)),
+            replication: Replication::new(view.clone(), shared.clone(), identity, Rng::new(at as u64)),
             shared,
             view,
             queue: VecDeque::new(),
@@ -198,17 +204,19 @@ impl World {
             id: id(at),
             incarnation: Uuid::random([9; 16]),
             endpoints: vec![endpoint("CLIENTS", 9_100), endpoint("PEERS", 9_000)],
+            peer_listener: "PEERS".into(),
             rack: None,
             directories: Vec::new(),
         });
-        let Reply::Registered { epoch } = reply else { panic!("{reply:?}") };
-        self.control(Command::UnfenceBroker { id: id(at), epoch });
+        assert!(matches!(reply, Reply::Registered { .. }), "{reply:?}");
+        self.fence(at, false);
     }
 
     /// The controller takes a broker for dead.
     pub(super) fn fence(&mut self, at: usize, wants_fence: bool) {
         let epoch = self.image.broker(id(at)).unwrap().epoch;
-        let beat = Heartbeat { broker: id(at), epoch, replayed: self.image.index, wants_fence };
+        let replayed = self.image.index;
+        let beat = Heartbeat { broker: id(at), epoch, replayed, wants_fence };
         self.control(Command::Heartbeat(beat));
         self.rest();
     }
@@ -372,18 +380,7 @@ impl World {
     fn send_link(&mut self, from: usize, link: LinkId, frame: &Bytes) {
         let Some((to, conn)) = self.brokers[from].links.get(&link).copied() else { return };
         let frame = frame.slice(wire::frame::SIZE_BYTES..);
-        let head = RequestHead::decode(&mut Reader::new(frame.clone())).unwrap();
-        if head.api_key != ApiKey::PeerGreet as i16 {
-            return self.brokers[to].queue.push_back((Owner::Reactor(0), Input::Frame { conn, frame }));
-        }
-        let greeting = PeerGreetResponse {
-            cluster_id: self.image.cluster_id,
-            node_id: id(to).0,
-            ..PeerGreetResponse::default()
-        };
-        let encoded = wire::encode_response(ApiKey::PeerGreet, 0, head.correlation_id, &greeting).unwrap();
-        let frame = encoded.bytes.slice(wire::frame::SIZE_BYTES..);
-        self.brokers[from].queue.push_back((Owner::Replication, Input::LinkFrame { link, frame }));
+        self.brokers[to].queue.push_back((Owner::Reactor(0), Input::Frame { conn, frame }));
     }
 
     // --- driving ---

@@ -35,6 +35,8 @@ pub struct RegisterBrokerRecord {
     pub log_dirs: Vec<Uuid>,
     /// `CordonedLogDirs`, v4+, nullable, tag 1.
     pub cordoned_log_dirs: Option<Vec<Uuid>>,
+    /// `PeerListener`, v0+, tag 10000.
+    pub peer_listener: Str,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
 }
@@ -53,6 +55,7 @@ impl Default for RegisterBrokerRecord {
             in_controlled_shutdown: false,
             log_dirs: Vec::new(),
             cordoned_log_dirs: None,
+            peer_listener: Str::EMPTY,
             unknown_tags: UnknownTags::default(),
         }
     }
@@ -73,12 +76,14 @@ impl Message for RegisterBrokerRecord {
             in_controlled_shutdown: if v >= 1 { r.bool()? } else { false },
             log_dirs: Vec::new(),
             cordoned_log_dirs: None,
+            peer_listener: Str::EMPTY,
             unknown_tags: UnknownTags::default(),
         };
         r.tags(&mut m.unknown_tags, |r, tag| {
             match tag {
                 0 if v >= 3 => m.log_dirs = r.array(true, 16, Reader::uuid)?,
                 1 if v >= 4 => m.cordoned_log_dirs = r.opt_array(true, v >= 4, 16, Reader::uuid)?,
+                10000 => m.peer_listener = r.string(true)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -113,9 +118,11 @@ impl Message for RegisterBrokerRecord {
         }
         let t0 = v >= 3 && !self.log_dirs.is_empty();
         let t1 = v >= 4 && self.cordoned_log_dirs.is_some();
-        let mut tags = w.tags(usize::from(t0) + usize::from(t1), &self.unknown_tags);
+        let t10000 = !self.peer_listener.is_empty();
+        let mut tags = w.tags(usize::from(t0) + usize::from(t1) + usize::from(t10000), &self.unknown_tags);
         tags.field(t0, 0, |w| w.array(true, &self.log_dirs, |w, x| w.uuid(*x)));
         tags.field(t1, 1, |w| w.opt_array(true, self.cordoned_log_dirs.as_deref(), |w, x| w.uuid(*x)));
+        tags.field(t10000, 10000, |w| w.string(true, &self.peer_listener));
         tags.finish();
     }
 }

@@ -1,0 +1,209 @@
+//! Following the log: what has committed is replayed into the image, and the image becomes everybody's view.
+
+use super::{FULL_RETRY, Metadata, partitions};
+use crate::effects::{Effects, Level, Mail};
+use crate::job::Job;
+use crate::view::View;
+use base::{Now, hit, planted};
+use bytes::Bytes;
+use cluster::record_codec::decode_entry;
+use cluster::{Delta, Record};
+use quorum::{Committed, Persist, ProposalId, Role, SnapshotPoint};
+use std::sync::{Arc, PoisonError};
+
+impl Metadata {
+    /// Lets the quorum work until it waits for the disk.
+    pub(super) fn drive(&mut self, now: Now, fx: &mut Effects) {
+        loop {
+            let output = self.quorum.output();
+            let idle = output.persist.is_none() && output.committed.is_empty() && output.role.is_none();
+            self.peers.send(output.send, fx);
+            if let Some(persist) = output.persist {
+                fx.jobs.push(Job::PersistRaft { store: self.store.clone(), persist });
+            }
+            if let Some(role) = output.role {
+                self.role_changed(now, role, fx);
+            }
+            if let Some(offer) = output.fetch {
+                self.begin_fetch(offer, fx);
+            }
+            self.snapshot_wanted |= output.snapshot_wanted;
+            if !output.committed.is_empty() {
+                self.apply(now, output.committed, fx);
+            }
+            self.snapshot_if_due(fx);
+            if idle || fx.fatal.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn role_changed(&mut self, now: Now, role: Role, fx: &mut Effects) {
+        // What was decided but not committed is void unless this node leads on.
+        for (asker, errand) in self.leading.step_down() {
+            self.ask_again(now, asker, errand, fx);
+        }
+        self.shared.counters.set_controller(role == Role::Leader);
+        if role != Role::Leader {
+            self.refuse_admissions(fx);
+        }
+        self.want_links(fx);
+    }
+
+    pub(super) fn persisted(
+        &mut self,
+        now: Now,
+        number: u64,
+        outcome: Result<(), super::StoreError>,
+        again: Option<Box<Persist>>,
+        fx: &mut Effects,
+    ) {
+        match (outcome, again) {
+            (Ok(()), _) => {
+                let messages = self.quorum.persisted(number);
+                self.peers.send(messages, fx);
+                self.full = None;
+            }
+            (Err(_), Some(persist)) => {
+                hit!(metadata_waits_for_space);
+                if self.full.is_none() {
+                    fx.log(
+                        Level::Error,
+                        "The disk is full: changes of the metadata wait until there is room",
+                    );
+                }
+                self.full = Some((now.mono + FULL_RETRY, *persist));
+            }
+            (Err(error), None) => {
+                // A fenced metadata directory ends the process: the log's tail is in doubt (B1).
+                fx.fatal = Some(format!("the metadata log cannot be written: {error}"));
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Now, entries: Vec<Committed>, fx: &mut Effects) {
+        let mut delta = Delta::default();
+        let mut replies = Vec::new();
+        let mut membership_changed = false;
+        for entry in entries {
+            let (index, term, data) = match entry {
+                Committed::Data { index, term, data } => (index, term, data),
+                Committed::Membership { index, term, .. } => {
+                    membership_changed = true;
+                    (index, term, Bytes::new())
+                }
+                Committed::Snapshot(point) => {
+                    membership_changed = true;
+                    self.jump(&point, &mut delta, fx);
+                    continue;
+                }
+            };
+            if let Err(reason) = self.apply_one(data, &mut delta) {
+                // A node that cannot apply committed metadata must not go on (E1).
+                fx.fatal = Some(format!("metadata entry {index} cannot be applied: {reason}"));
+                return;
+            }
+            (self.committed.index, self.committed.term) = (index, term);
+            while let Some(front) = self.leading.pending.front()
+                && front.id.index <= index
+            {
+                let Some(done) = self.leading.pending.pop_front() else { break };
+                assert_eq!(
+                    done.id,
+                    ProposalId { index, term },
+                    "another entry committed at a proposal's index"
+                );
+                replies.extend(done.replies);
+            }
+        }
+        self.peers.book.note_registered(&self.committed, &delta.brokers);
+        if self.quorum.is_established() && !self.leading.is_here() {
+            self.take_office(now, fx);
+        }
+        self.apply_delta(&delta, now, fx);
+        if membership_changed {
+            self.settle_admissions(fx);
+        }
+        if membership_changed || !delta.brokers.is_empty() {
+            self.want_links(fx);
+        }
+        self.answer(now, replies, fx);
+    }
+
+    /// A snapshot has taken the place of everything up to it.
+    fn jump(&mut self, point: &SnapshotPoint, delta: &mut Delta, fx: &mut Effects) {
+        let Some(image) = self.store.take_installed() else {
+            fx.fatal = Some(format!("a snapshot up to {} came from nowhere", point.index));
+            return;
+        };
+        fx.log(Level::Info, format!("Took over a snapshot of the metadata up to {}", point.index));
+        delta.extend(self.committed.difference(&image));
+        self.committed = image;
+        self.open = None;
+    }
+
+    fn apply_one(&mut self, data: Bytes, delta: &mut Delta) -> Result<(), String> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let mut records = decode_entry(data).map_err(|error| format!("{error:?}"))?;
+        if planted!(B14) {
+            records.truncate(records.len().div_ceil(2));
+        }
+        for record in records {
+            self.replay_one(record, delta);
+        }
+        Ok(())
+    }
+
+    /// A decision that spans entries is applied as a whole when its end is there, and never if it has none.
+    fn replay_one(&mut self, record: Record, delta: &mut Delta) {
+        match (record, &mut self.open) {
+            (Record::Begin, open) => *open = Some(Vec::new()),
+            (Record::Abort, open) => *open = None,
+            (Record::End, open) => {
+                hit!(decision_spans_entries);
+                for record in open.take().unwrap_or_default() {
+                    self.committed.replay(&record, delta);
+                }
+            }
+            (record, Some(open)) => open.push(record),
+            (record, None) => self.committed.replay(&record, delta),
+        }
+    }
+
+    /// Opens and closes partitions as the metadata says and shows everybody the new view.
+    pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
+        let mut replicas = self.view.replicas.clone();
+        // A partition that could not be opened is not among the replicas: its directory makes way when it is in one.
+        self.removed.extend(delta.removed.iter().map(|(id, _)| *id));
+        let target = partitions::Target {
+            node: &self.node,
+            shared: &self.shared,
+            image: &self.committed,
+            removed: &self.removed,
+            is_current: self.own.is_serving() || self.leading.is_here(),
+        };
+        let before = fx.mail.len();
+        let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
+        // Who hears that this node leads something no more finds in the view who does.
+        let told = fx.mail.split_off(before);
+        if let Some(reason) = &remaining.reason
+            && !self.told_waiting
+        {
+            fx.log(Level::Error, format!("Partitions that cannot be opened are tried again: {reason}"));
+        }
+        self.told_waiting = remaining.reason.is_some();
+        self.removals += remaining.removals;
+        if !remaining.topics.is_empty() {
+            self.unopened = Some((now.mono + FULL_RETRY, remaining.topics));
+        }
+        let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
+        self.view = Arc::new(view);
+        *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
+        for reader in &self.readers {
+            fx.mail.push((*reader, Mail::View(self.view.clone())));
+        }
+        fx.mail.extend(told);
+    }
+}

@@ -1,0 +1,153 @@
+//! The other members of the quorum: links to them, and what they say.
+
+use super::Metadata;
+use super::remote::{Asker, Errand};
+use crate::effects::{Down, Effects};
+use crate::peer::{Address, Book, Greeted, Heard, Identity, Links};
+use base::{BrokerId, Instant, Now, Rng, Span, hit};
+use bytes::Bytes;
+use cluster::Image;
+use cluster::config::NodeConfig;
+use cluster::controller::Command;
+use quorum::{RaftId, Role};
+use std::collections::BTreeSet;
+use wire::peer_quorum::PeerQuorumRequest;
+
+/// A tick of the quorum: an election timeout is ten to twenty of them.
+const TICK: Span = Span::from_millis(50);
+
+/// The other members, and the way to them.
+#[derive(Debug)]
+pub(super) struct Peers {
+    pub(super) links: Links<BrokerId>,
+    pub(super) book: Book,
+    own: BrokerId,
+    next_tick: Instant,
+}
+
+impl Peers {
+    pub(super) fn new(identity: Identity, config: &NodeConfig, image: &Image, rng: Rng) -> Self {
+        let mut book = Book::new(config);
+        let own = identity.node;
+        book.note(&identity);
+        let all: Vec<_> = image.brokers().map(|broker| broker.id).collect();
+        book.note_registered(image, &all);
+        Self { links: Links::new(identity, rng), book, own, next_tick: Instant::ZERO }
+    }
+
+    /// Sends messages of the quorum. What cannot be sent is lost: the quorum says it again.
+    pub(super) fn send(&mut self, messages: Vec<(RaftId, Bytes)>, fx: &mut Effects) {
+        for (to, message) in messages {
+            let Some(node) = self.book.node(to) else { continue };
+            let request = PeerQuorumRequest { message, ..PeerQuorumRequest::default() };
+            let _not_up = self.links.tell(node, 0, &request, fx);
+        }
+    }
+
+    fn want(&mut self, node: BrokerId, fx: &mut Effects) {
+        if node != self.own
+            && let Some(address) = self.book.address(node).cloned()
+        {
+            self.links.want(node, &address, fx);
+        }
+    }
+}
+
+impl Metadata {
+    /// Lets time pass for the quorum. Who was kept from running ticks once: it has heard of nobody, and nobody was silent.
+    pub(super) fn tick_quorum(&mut self, now: Now, fx: &mut Effects) {
+        if self.quorum.is_alone() {
+            return;
+        }
+        if self.peers.next_tick <= now.mono {
+            self.peers.next_tick = now.mono + TICK;
+            self.quorum.tick();
+        }
+        fx.wake(self.peers.next_tick);
+    }
+
+    /// The node that leads the quorum, if that is another one and known.
+    pub(super) fn controller_node(&self) -> Option<BrokerId> {
+        self.peers.book.node(self.quorum.leader()?).filter(|node| *node != self.peers.own)
+    }
+
+    /// Where the controller is, for those who ask at the wrong place.
+    pub(super) fn controller_address(&self) -> Option<(BrokerId, Address)> {
+        let node = self.controller_node()?;
+        Some((node, self.peers.book.address(node)?.clone()))
+    }
+
+    /// Who leads has links to all members; everybody else to the voters, one of whom leads or will.
+    pub(super) fn want_links(&mut self, fx: &mut Effects) {
+        let membership = self.quorum.membership();
+        let leads = self.quorum.role() == Role::Leader;
+        let voters = membership.voters.iter().chain(&membership.outgoing);
+        let members: BTreeSet<RaftId> =
+            if leads { membership.members().collect() } else { voters.copied().collect() };
+        let book = &self.peers.book;
+        let mut wanted: BTreeSet<BrokerId> = members.iter().filter_map(|member| book.node(*member)).collect();
+        if wanted.len() < members.len() || members.is_empty() {
+            // Some are not known yet: whoever has an address says who it is.
+            wanted.extend(book.known());
+        }
+        for gone in self.peers.links.wanted().filter(|node| !wanted.contains(node)).collect::<Vec<_>>() {
+            self.peers.links.forget(gone, fx);
+        }
+        for node in wanted {
+            self.peers.want(node, fx);
+        }
+    }
+
+    /// A node has greeted over a link that it opened.
+    pub(super) fn greeted(&mut self, who: &Identity, fx: &mut Effects) {
+        self.peers.book.note(who);
+        if self.quorum.membership().contains(RaftId::of(who.directory)) {
+            self.want_links(fx);
+        }
+    }
+
+    /// Something came over a link, or a link came or went.
+    pub(super) fn heard(&mut self, now: Now, heard: Heard<BrokerId>, fx: &mut Effects) {
+        match heard {
+            Heard::Up { to, who: Greeted { node, directory, .. } } if node == to => {
+                self.peers.book.note_directory(node, directory);
+                self.want_links(fx);
+            }
+            Heard::Up { to, .. } => {
+                // Somebody else is at that address now.
+                hit!(peer_is_another);
+                let _down = self.peers.links.give_up(now.mono, to, fx);
+            }
+            Heard::Down { to, why, .. } => {
+                self.link_lost(now, to, fx);
+                if why == Down::Refused {
+                    self.process_is_gone(now, to, fx);
+                }
+            }
+            Heard::Answer { to, number, version, body } => {
+                if let Some(body) = self.take_piece(to, number, body, fx) {
+                    self.answered_elsewhere(now, number, version, body, fx);
+                }
+            }
+        }
+    }
+
+    fn link_lost(&mut self, now: Now, to: BrokerId, fx: &mut Effects) {
+        self.fetch_failed_from(to);
+        self.asked_in_vain(now, to, fx);
+    }
+
+    /// Nobody listens where a node was: its process has ended. Nobody waits for timeouts.
+    fn process_is_gone(&mut self, now: Now, node: BrokerId, fx: &mut Effects) {
+        if let Some(leader) = self.quorum.leader()
+            && self.peers.book.node(leader) == Some(node)
+        {
+            self.quorum.leader_is_gone(leader);
+        }
+        let lives = |image: &Image| image.broker(node).is_some_and(|broker| !broker.fenced);
+        if self.leading.speculative.as_ref().is_some_and(lives) {
+            hit!(gone_process_fenced);
+            self.put(now, Asker::Sessions, Errand::Command(Command::FenceBroker { id: node }), fx);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Snapshots between nodes: pieces of the file are handed out, and fetched by a member that is too far behind for the log.
+
+use super::{Metadata, StoreError};
+use crate::effects::{Effects, Level};
+use base::{BrokerId, hit};
+use bytes::{Bytes, BytesMut};
+use quorum::{Offer, SnapshotPoint};
+use wire::peer_snapshot::{PeerSnapshotRequest, PeerSnapshotResponse};
+use wire::{Message as _, Reader};
+
+/// Bytes of a piece.
+const PIECE_BYTES: i32 = 1 << 20;
+/// No snapshot is larger.
+const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
+
+/// A snapshot on its way.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    point: SnapshotPoint,
+    from: BrokerId,
+    file: BytesMut,
+    /// The question that is under way.
+    number: i32,
+}
+
+impl Metadata {
+    /// A piece of the latest snapshot's file, with the file's size; `None` if it is not that of `point`.
+    pub(crate) fn piece(
+        &self,
+        point: (u64, u64),
+        position: u64,
+        bytes_max: usize,
+    ) -> Result<Option<(u64, Bytes)>, StoreError> {
+        self.store.piece(point, position, bytes_max)
+    }
+
+    /// Begins to fetch what is offered.
+    pub(super) fn begin_fetch(&mut self, Offer { from, point }: Offer, fx: &mut Effects) {
+        let node = self.peers.book.node(from);
+        let asked = node.and_then(|node| Some((node, self.ask_piece(node, &point, 0, fx)?)));
+        match asked {
+            Some((from, number)) => {
+                self.fetching = Some(Fetching { point, from, file: BytesMut::new(), number });
+            }
+            // It will be offered again.
+            None => self.quorum.fetched(false),
+        }
+    }
+
+    fn ask_piece(
+        &mut self,
+        node: BrokerId,
+        point: &SnapshotPoint,
+        position: u64,
+        fx: &mut Effects,
+    ) -> Option<i32> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let request = PeerSnapshotRequest {
+            index: number(point.index),
+            term: number(point.term),
+            position: number(position),
+            max_bytes: PIECE_BYTES,
+            ..PeerSnapshotRequest::default()
+        };
+        self.peers.links.ask(node, 0, &request, fx)
+    }
+
+    /// Takes an answer if it is the piece that is waited for; else gives it back.
+    pub(super) fn take_piece(
+        &mut self,
+        from: BrokerId,
+        number: i32,
+        mut body: Reader,
+        fx: &mut Effects,
+    ) -> Option<Reader> {
+        let is_it = |fetching: &Fetching| fetching.from == from && fetching.number == number;
+        let Some(mut fetching) = self.fetching.take_if(|fetching| is_it(fetching)) else { return Some(body) };
+        let piece = PeerSnapshotResponse::decode(&mut body, 0).ok().filter(|piece| piece.error_code == 0);
+        let Some(piece) = piece else {
+            hit!(snapshot_fetch_refused);
+            self.quorum.fetched(false);
+            return None;
+        };
+        fetching.file.extend_from_slice(&piece.chunk);
+        let size = u64::try_from(piece.size).unwrap_or(0).min(SNAPSHOT_BYTES_MAX);
+        let have = fetching.file.len() as u64;
+        if have < size && !piece.chunk.is_empty() {
+            let Fetching { point, from, .. } = &fetching;
+            let (point, from) = (point.clone(), *from);
+            match self.ask_piece(from, &point, have, fx) {
+                Some(number) => self.fetching = Some(Fetching { number, ..fetching }),
+                None => self.quorum.fetched(false),
+            }
+            return None;
+        }
+        let well = self.store.take_file(&fetching.point, fetching.file.freeze());
+        if !well {
+            fx.log(
+                Level::Warn,
+                format!("A snapshot of the metadata from node {from} was damaged on its way"),
+            );
+        }
+        self.quorum.fetched(well);
+        None
+    }
+
+    /// The node that a snapshot came from is not there any more.
+    pub(super) fn fetch_failed_from(&mut self, node: BrokerId) {
+        if self.fetching.take_if(|fetching| fetching.from == node).is_some() {
+            hit!(snapshot_fetch_failed);
+            self.quorum.fetched(false);
+        }
+    }
+}
