@@ -48,8 +48,7 @@ enum Asked {
 
 /// What becomes of a topic of this name, the same each time that it is created.
 fn traits(name: &str) -> (i32, Traits) {
-    let seed = name.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    let mut same = Rng::new(seed);
+    let mut same = same(name);
     let partitions = i32::try_from(same.between(1, 3)).unwrap_or(1);
     let is_compacted = same.chance(1, 6);
     let traits = Traits {
@@ -60,6 +59,18 @@ fn traits(name: &str) -> (i32, Traits) {
         is_doomed: same.chance(1, 4),
     };
     (partitions, traits)
+}
+
+/// What is drawn for a name, the same each time.
+fn same(name: &str) -> Rng {
+    Rng::new(name.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into())))
+}
+
+/// In how many places a topic is in a cluster, and how many must have what is acknowledged.
+fn replication(name: &str) -> (i16, &'static str) {
+    let mut same = same(name).fork(1);
+    let factor = if same.chance(2, 3) { 3 } else { i16::try_from(same.between(1, 3)).unwrap_or(1) };
+    (factor, if same.chance(1, 2) { "2" } else { "1" })
 }
 
 impl Admin {
@@ -82,10 +93,14 @@ impl Admin {
 
     fn choose(&mut self, rng: &mut Rng, history: &mut History, correlation: i32) -> (i16, Bytes, Asked) {
         if let Some((topic, is_gone)) = &self.deleting {
-            return if *is_gone { create(topic, rng, correlation) } else { delete(topic, rng, correlation) };
+            return if *is_gone {
+                create(topic, history, rng, correlation)
+            } else {
+                delete(topic, rng, correlation)
+            };
         }
         if self.topics < TOPICS && rng.chance(1, 2) {
-            return create(&format!("t{}-{}", self.name, self.topics), rng, correlation);
+            return create(&format!("t{}-{}", self.name, self.topics), history, rng, correlation);
         }
         let own = (self.topics > 0)
             .then(|| format!("t{}-{}", self.name, rng.below(u64::from(self.topics))))
@@ -143,6 +158,7 @@ impl Admin {
                 let config = reply.results[0].configs.first();
                 if let Some(value) = config.and_then(|config| config.value.as_ref())
                     && !allowed.iter().any(|allowed| value.as_str() == allowed)
+                    && !history.is_of_cluster()
                 {
                     return Err(format!("{topic}: {KEY} was set to {allowed:?} and is {value:?}"));
                 }
@@ -160,7 +176,8 @@ impl Admin {
                 // Perhaps an earlier request did it, of which nobody heard.
                 if code == 0 || code == ErrorCode::UnknownTopicOrPartition.code() {
                     history.deletion_acked(&topic);
-                    self.deleting = Some((topic, true));
+                    // In a cluster some node may still write to the old one, under the same name.
+                    self.deleting = (!history.is_of_cluster()).then_some((topic, true));
                 }
             }
         }
@@ -183,8 +200,9 @@ fn framed<R: Request>(version: i16, request: &R, correlation: i32, asked: Asked)
     (version, encode(correlation, version, request), asked)
 }
 
-fn create(name: &str, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
+fn create(name: &str, history: &History, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
     let (partitions, traits) = traits(name);
+    let (factor, min_isr) = replication(name);
     let mut configs = vec![config("segment.bytes", "1048576")];
     if !traits.is_flushed {
         configs.push(config("flush.messages", "9223372036854775807"));
@@ -195,10 +213,13 @@ fn create(name: &str, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
     if traits.is_compacted {
         configs.push(config("cleanup.policy", if traits.is_short { "compact,delete" } else { "compact" }));
     }
+    if history.is_of_cluster() {
+        configs.push(config("min.insync.replicas", min_isr));
+    }
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: partitions,
-        replication_factor: 1,
+        replication_factor: if history.is_of_cluster() { factor } else { 1 },
         configs,
         ..Default::default()
     };
@@ -279,7 +300,7 @@ fn check_metadata(
     history: &History,
 ) -> Result<(), String> {
     for (name, partitions, era) in known {
-        if !history.exists(name) || history.era(name) != *era {
+        if !history.exists(name) || history.era(name) != *era || history.is_of_cluster() {
             // Its deletion was asked for meanwhile.
             continue;
         }

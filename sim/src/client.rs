@@ -1,5 +1,9 @@
 //! Simulated clients: they speak encoded frames, keep a record of what they were told, and never trust it.
 
+mod route;
+
+pub(crate) use route::Route;
+
 use crate::admin::Admin;
 use crate::group::Participant;
 use crate::history::{History, Partition, Trimmed};
@@ -9,6 +13,7 @@ use std::collections::BTreeMap;
 use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use wire::init_producer_id::InitProducerIdRequest;
 use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use wire::metadata::{MetadataRequest, MetadataRequestTopic};
 use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use wire::record::{BatchBuilder, BatchMeta, RecordFields, parse_batches};
 use wire::{ApiKey, ErrorCode, Message, Records, Request, Str};
@@ -17,6 +22,8 @@ use wire::{ApiKey, ErrorCode, Message, Records, Request, Str};
 #[derive(Clone, Debug)]
 enum Awaited {
     InitProducer,
+    /// Who leads.
+    Leader(Partition),
     /// In which life of the topic it was sent.
     Produce {
         partition: Partition,
@@ -76,6 +83,7 @@ pub(crate) struct Client {
     padding: usize,
     /// True while the client may send nothing: its connection is gone.
     pub(crate) connected: bool,
+    pub(crate) route: Route,
 }
 
 /// The versions that this client speaks: one of those served, drawn per request.
@@ -104,7 +112,32 @@ impl Client {
     }
 
     const fn new(name: u64, role: Role) -> Self {
-        Self { name, role, awaited: None, correlation: 0, padding: 1, connected: false }
+        let route = Route::new(1, 0);
+        Self { name, role, awaited: None, correlation: 0, padding: 1, connected: false, route }
+    }
+
+    /// The same client in a cluster of so many nodes.
+    pub(crate) fn among(self, nodes: usize) -> Self {
+        let at = usize::try_from(self.name).unwrap_or(0);
+        Self { route: Route::new(nodes, at), ..self }
+    }
+
+    /// The partition that it writes or reads.
+    pub(crate) const fn partition(&self) -> Option<&Partition> {
+        match &self.role {
+            Role::Producer { partition, .. } | Role::Consumer { partition, .. } => Some(partition),
+            Role::Admin(_) | Role::Group(_) => None,
+        }
+    }
+
+    /// True while it looks for the node that it has to ask.
+    pub(crate) const fn is_looking(&self) -> bool {
+        self.route.is_lost() && !matches!(self.role, Role::Admin(_))
+    }
+
+    /// The number of its latest request.
+    pub(crate) const fn correlation(&self) -> i32 {
+        self.correlation
     }
 
     /// True when the client has asked something and not heard yet.
@@ -137,6 +170,7 @@ impl Client {
     /// The connection is gone: what was under way may or may not have happened.
     pub(crate) fn disconnected(&mut self, history: &mut History) {
         self.connected = false;
+        self.route.disconnected();
         match &mut self.role {
             Role::Group(participant) => participant.disconnected(&mut history.promises),
             Role::Admin(admin) => admin.disconnected(),
@@ -162,7 +196,8 @@ impl Client {
         }
         if let Role::Group(participant) = &mut self.role {
             self.correlation += 1;
-            let (version, frame) = participant.ask(rng, &mut history.promises, self.correlation);
+            let is_lost = self.route.is_lost();
+            let (version, frame) = participant.ask(rng, &mut history.promises, self.correlation, is_lost);
             self.awaited = Some((self.correlation, version, Awaited::Group));
             return Some(frame);
         }
@@ -171,6 +206,11 @@ impl Client {
             let (version, frame) = admin.ask(rng, history, self.correlation);
             self.awaited = Some((self.correlation, version, Awaited::Admin));
             return Some(frame);
+        }
+        if self.route.is_lost()
+            && let Some(partition) = self.partition().cloned()
+        {
+            return self.look_for_leader(rng, partition);
         }
         match self.role.clone() {
             Role::Group(_) | Role::Admin(_) => None,
@@ -186,6 +226,19 @@ impl Client {
             }
             Role::Consumer { partition, reader } => self.read(rng, history, partition, &reader),
         }
+    }
+
+    fn look_for_leader(&mut self, rng: &mut Rng, partition: Partition) -> Option<Bytes> {
+        let topic = MetadataRequestTopic {
+            name: Some(partition.0.as_str().into()),
+            ..MetadataRequestTopic::default()
+        };
+        let request = MetadataRequest {
+            topics: Some(vec![topic]),
+            allow_auto_topic_creation: false,
+            ..MetadataRequest::default()
+        };
+        self.frame(version::<MetadataRequest>(rng, 4), &request, Awaited::Leader(partition))
     }
 
     fn produce(
@@ -311,11 +364,16 @@ impl Client {
                 if let Role::Producer { id, sequence, again, .. } = &mut self.role
                     && reply.error_code == 0
                 {
+                    history.producer_made((reply.producer_id, reply.producer_epoch))?;
                     *id = Some((reply.producer_id, reply.producer_epoch));
                     *sequence = 0;
                     *again = None;
                 }
                 Ok(())
+            }
+            Awaited::Leader(partition) => {
+                let reply = body::<MetadataRequest>(&mut reader, correlation, version)?;
+                self.route.look_up(&reply, partition.1)
             }
             Awaited::Produce { partition, era, values, sequence } => {
                 let reply = body::<ProduceRequest>(&mut reader, correlation, version)?;
@@ -328,7 +386,9 @@ impl Client {
             }
             Awaited::Group => match &mut self.role {
                 Role::Group(participant) => {
-                    participant.heard(&mut reader, (correlation, version), &mut history.promises)
+                    let heard = participant.heard(&mut reader, (correlation, version), &mut history.promises);
+                    participant.find_way(&mut self.route)?;
+                    heard
                 }
                 Role::Admin(_) | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
             },
@@ -342,6 +402,8 @@ impl Client {
                 if part.error_code == 0 && reading.era == history.era(&reading.partition.0) {
                     history.saw_start(&reading.partition, reading.trimmed, part.offset)?;
                     self.start_at(part.offset);
+                } else if part.error_code != 0 {
+                    self.route.lose();
                 }
                 Ok(())
             }
@@ -365,6 +427,9 @@ impl Client {
     ) -> Result<(), String> {
         let Role::Producer { id, sequence, again, .. } = &mut self.role else { return Ok(()) };
         let code = ErrorCode::from_code(code);
+        if code != ErrorCode::None {
+            self.route.lose();
+        }
         match code {
             ErrorCode::None => {
                 for (offset, value) in (base..).zip(&values) {
@@ -384,6 +449,16 @@ impl Client {
             | ErrorCode::NotLeaderOrFollower
             | ErrorCode::KafkaStorageError
             | ErrorCode::UnknownTopicOrPartition => {
+                *again = Some((values, sent_sequence));
+                Ok(())
+            }
+            ErrorCode::NotEnoughReplicas
+            | ErrorCode::NotEnoughReplicasAfterAppend
+            | ErrorCode::LeaderNotAvailable
+            | ErrorCode::FencedLeaderEpoch
+            | ErrorCode::UnknownLeaderEpoch
+                if self.route.is_in_cluster() =>
+            {
                 *again = Some((values, sent_sequence));
                 Ok(())
             }
@@ -415,6 +490,12 @@ impl Client {
         let Role::Consumer { reader, .. } = &mut self.role else { return Ok(()) };
         let partition = &reading.partition;
         if reading.era != history.era(&partition.0) {
+            return Ok(());
+        }
+        if self.route.is_in_cluster() && code != 0 && code != ErrorCode::OffsetOutOfRange.code() {
+            // Whoever leads now knows more; what was read stays read.
+            reader.caught_up = false;
+            self.route.lose();
             return Ok(());
         }
         let is_damaged = history.is_damaged(partition);

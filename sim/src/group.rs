@@ -3,7 +3,7 @@
 
 mod calls;
 
-use crate::client::{body, encode, version};
+use crate::client::{Route, body, encode, version};
 use crate::promises::{Known, NONE, Promises};
 use base::Rng;
 use bytes::Bytes;
@@ -37,6 +37,12 @@ pub(crate) struct Participant {
     kind: Kind,
     /// The request under way.
     asked: Asked,
+    /// Where its coordinator was said to be: the node's id, its host and port.
+    coordinator: Option<(i32, Str, i32)>,
+    /// Whoever was asked is not the coordinator.
+    is_lost: bool,
+    /// In a cluster more may go wrong.
+    is_in_cluster: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +125,20 @@ impl Participant {
     }
 
     fn new(group: &str, kind: Kind) -> Self {
-        Self { group: group.to_owned(), kind, asked: Asked::Nothing }
+        let group = group.to_owned();
+        Self { group, kind, asked: Asked::Nothing, coordinator: None, is_lost: false, is_in_cluster: false }
+    }
+
+    /// Tells where to go, if it has learned that.
+    pub(crate) fn find_way(&mut self, route: &mut Route) -> Result<(), String> {
+        self.is_in_cluster = route.is_in_cluster();
+        if std::mem::take(&mut self.is_lost) {
+            route.lose();
+        }
+        match self.coordinator.take() {
+            Some((id, host, port)) if route.is_in_cluster() => route.found(id, &host, port),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// True once an auditor has heard.
@@ -136,8 +155,19 @@ impl Participant {
 
     // --- asking ---
 
-    pub(crate) fn ask(&mut self, rng: &mut Rng, promises: &mut Promises, correlation: i32) -> Frame {
+    pub(crate) fn ask(
+        &mut self,
+        rng: &mut Rng,
+        promises: &mut Promises,
+        correlation: i32,
+        is_lost: bool,
+    ) -> Frame {
         let call = Call { group: self.group.clone(), correlation };
+        if is_lost {
+            let (frame, asked) = call.find(rng);
+            self.asked = asked;
+            return frame;
+        }
         let ((version, frame), asked) = match &mut self.kind {
             Kind::Auditor { .. } => call.fetch(rng, promises, &(0..PARTITIONS).collect::<Vec<_>>()),
             Kind::Committer { is_ready: false, .. } => call.prepare(rng),
@@ -166,12 +196,20 @@ impl Participant {
         promises: &mut Promises,
     ) -> Result<(), String> {
         let is_stable = matches!(&self.kind, Kind::Member(Member { phase: Phase::Stable { .. }, .. }));
-        let reply = Received { group: self.group.clone(), correlation, version, is_stable };
+        let is_in_cluster = self.is_in_cluster;
+        let reply = Received { group: self.group.clone(), correlation, version, is_stable, is_in_cluster };
         let verdict = match core::mem::replace(&mut self.asked, Asked::Nothing) {
             Asked::Nothing => return Err(format!("group {}: an answer to nothing", self.group)),
             Asked::Coordinator => {
                 let found = body::<FindCoordinatorRequest>(reader, correlation, version)?;
                 let code = found.coordinators.first().map_or(found.error_code, |first| first.error_code);
+                if code == 0 {
+                    let found = match found.coordinators.into_iter().next() {
+                        Some(first) => (first.node_id, first.host, first.port),
+                        None => (found.node_id, found.host, found.port),
+                    };
+                    self.coordinator = Some(found);
+                }
                 reply.verdict(code)?
             }
             Asked::Topic => {
@@ -209,7 +247,7 @@ impl Participant {
             Asked::List { must_exist } => {
                 let listed = body::<ListGroupsRequest>(reader, correlation, version)?;
                 let is_there = listed.groups.iter().any(|group| *group.group_id == *self.group);
-                if listed.error_code == 0 && must_exist && !is_there {
+                if listed.error_code == 0 && must_exist && !is_there && !self.is_in_cluster {
                     return Err(format!("group {} has offsets and is not listed", self.group));
                 }
                 reply.verdict(listed.error_code)?
@@ -302,6 +340,7 @@ impl Participant {
 
     /// What a code means for what comes next.
     fn follow(&mut self, verdict: Verdict) -> Result<(), String> {
+        self.is_lost = verdict == Verdict::Lost;
         let Kind::Member(member) = &mut self.kind else {
             let is_expected = matches!(verdict, Verdict::Good | Verdict::Lost);
             return if is_expected { Ok(()) } else { Err(format!("{}: {verdict:?}", self.group)) };
@@ -375,6 +414,7 @@ struct Received {
     version: i16,
     /// The member had its assignment when it asked.
     is_stable: bool,
+    is_in_cluster: bool,
 }
 
 impl Received {
@@ -395,6 +435,19 @@ impl Received {
                 | ErrorCode::CoordinatorNotAvailable
                 | ErrorCode::CoordinatorLoadInProgress
         ) {
+            return Ok(Verdict::Lost);
+        }
+        // The controller may be on its way, and so may the news of a topic.
+        if self.is_in_cluster
+            && matches!(
+                code,
+                ErrorCode::NotController
+                    | ErrorCode::RequestTimedOut
+                    | ErrorCode::InvalidReplicationFactor
+                    | ErrorCode::UnknownTopicOrPartition
+                    | ErrorCode::NotLeaderOrFollower
+            )
+        {
             return Ok(Verdict::Lost);
         }
         // A crash takes a rebalance back, and with it the new id of a static member. An id under which an

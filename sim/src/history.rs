@@ -67,10 +67,27 @@ pub(crate) struct History {
     damaged: BTreeSet<Partition>,
     /// What the group coordinator promised.
     pub(crate) promises: Promises,
+    /// Each node hears of changes in its own time.
+    is_of_cluster: bool,
+    producers: BTreeSet<(i64, i16)>,
 }
 
 /// Topics.
 impl History {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self { is_of_cluster: nodes > 1, ..Self::default() }
+    }
+
+    /// True if any node may be asked for what another one was told.
+    pub(crate) const fn is_of_cluster(&self) -> bool {
+        self.is_of_cluster
+    }
+
+    /// A producer was given an id: nobody else may have it.
+    pub(crate) fn producer_made(&mut self, id: (i64, i16)) -> Result<(), String> {
+        if self.producers.insert(id) { Ok(()) } else { Err(format!("two producers are {id:?}")) }
+    }
+
     pub(crate) fn topic_created(&mut self, name: &str, partitions: i32, traits: Traits) {
         self.topics.insert(name.to_owned(), partitions);
         self.traits.insert(name.to_owned(), traits);

@@ -8,6 +8,7 @@ mod admin;
 mod client;
 mod group;
 mod history;
+mod logs;
 mod node;
 mod promises;
 mod report;
@@ -15,5 +16,5 @@ pub mod script;
 mod trace;
 mod world;
 
-pub use report::{FAULTS, MARKS, NOT_DEMANDED, Report};
+pub use report::{FAULTS, MARKS, NOT_DEMANDED, OUTAGES, Report};
 pub use world::{Options, Outcome, run};

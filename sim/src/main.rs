@@ -4,13 +4,13 @@
 mod planted;
 
 use base::plant::Bug;
-use ottla_sim::{FAULTS, MARKS, Options, Outcome, Report, run};
+use ottla_sim::{FAULTS, MARKS, OUTAGES, Options, Outcome, Report, run};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let mut campaign = Campaign { seeds: 1, from: 1, trace: 0, bug: None, require_all: false };
+    let mut campaign = Campaign { seeds: 1, from: 1, nodes: 1, trace: 0, bug: None, require_all: false };
     while let Some(name) = arguments.next() {
         if name == "--require-all" {
             campaign.require_all = true;
@@ -27,7 +27,8 @@ fn main() -> ExitCode {
         match (name.as_str(), value.parse().ok()) {
             ("--seeds", Some(value)) => campaign.seeds = value,
             ("--from", Some(value)) => campaign.from = value,
-            ("--meta", Some(value)) => return meta(value),
+            ("--nodes", Some(value @ 1..=9)) => campaign.nodes = usize::try_from(value).unwrap_or(1),
+            ("--meta", Some(value)) => return Campaign { seeds: value, ..campaign }.compare_twice(),
             ("--hashes", Some(value)) => return Campaign { seeds: value, ..campaign }.print_hashes(),
             ("--bugs", Some(value)) => return planted::search(value),
             ("--replay-bugs", Some(1)) => return planted::replay(),
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ottla-sim [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --hashes N | --bugs SEEDS | --replay-bugs 1"
+        "usage: ottla-sim [--nodes N] [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --hashes N | --bugs SEEDS | --replay-bugs 1"
     );
     ExitCode::from(2)
 }
@@ -50,6 +51,8 @@ fn usage() -> ExitCode {
 struct Campaign {
     seeds: u64,
     from: u64,
+    /// Nodes of each world.
+    nodes: usize,
     /// Events that a failure shows.
     trace: usize,
     bug: Option<Bug>,
@@ -70,7 +73,7 @@ impl Campaign {
             }
         }
         print_counts(self.seeds, &total);
-        let unreached = unreached(&total);
+        let unreached = self.unreached(&total);
         if self.require_all && !unreached.is_empty() {
             println!("never reached: {}", unreached.join(", "));
             failed += 1;
@@ -99,7 +102,8 @@ impl Campaign {
                 if seed >= self.from + self.seeds {
                     return outcomes;
                 }
-                let options = Options { keep_trace: self.trace, bug: self.bug, ..Options::new(seed) };
+                let options =
+                    Options { keep_trace: self.trace, bug: self.bug, ..Options::new(seed, self.nodes) };
                 outcomes.push((seed, run(options)));
             }
         };
@@ -112,6 +116,29 @@ impl Campaign {
         all.sort_by_key(|(seed, _)| *seed);
         all
     }
+
+    /// The faults and marks that the campaign must reach and did not.
+    fn unreached(&self, total: &Report) -> Vec<&'static str> {
+        let outages = if self.nodes > 1 { OUTAGES } else { &[] };
+        let faults = FAULTS.iter().chain(outages).filter(|fault| !total.faults.contains_key(**fault));
+        let marks = MARKS.iter().filter(|mark| !total.marks.contains_key(**mark));
+        faults.chain(marks).copied().collect()
+    }
+
+    /// Runs seeds twice: everything that happened must be the same.
+    #[expect(clippy::print_stdout, reason = "a command line tool")]
+    fn compare_twice(&self) -> ExitCode {
+        for seed in self.from..self.from + self.seeds {
+            let options = Options::new(seed, self.nodes);
+            let (once, again) = (run(options.clone()), run(options));
+            if once.hash != again.hash {
+                println!("seed {seed} is not deterministic: {:016x} and {:016x}", once.hash, again.hash);
+                return ExitCode::FAILURE;
+            }
+        }
+        println!("{} seeds came out the same twice", self.seeds);
+        ExitCode::SUCCESS
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "a command line tool")]
@@ -121,7 +148,7 @@ fn print_counts(seeds: u64, total: &Report) {
     println!("acknowledged {}, read at the end {}", total.acked, total.read);
     println!("offsets committed {}, assignments {}", total.committed, total.assigned);
     println!("lost on replicated topics (allowed) {}", total.lost_volatile);
-    for fault in FAULTS {
+    for fault in FAULTS.iter().chain(OUTAGES) {
         println!("  {:<24} {}", fault, total.faults.get(fault).copied().unwrap_or(0));
     }
     for (mark, count) in &total.marks {
@@ -132,25 +159,4 @@ fn print_counts(seeds: u64, total: &Report) {
 /// A panic in the node ends the campaign as it would end the process.
 fn resume(panic: Box<dyn std::any::Any + Send>) -> ! {
     std::panic::resume_unwind(panic)
-}
-
-/// The faults and marks that a campaign must reach and did not.
-fn unreached(total: &Report) -> Vec<&'static str> {
-    let faults = FAULTS.iter().filter(|fault| !total.faults.contains_key(**fault));
-    let marks = MARKS.iter().filter(|mark| !total.marks.contains_key(**mark));
-    faults.chain(marks).copied().collect()
-}
-
-/// Runs seeds twice: everything that happened must be the same.
-#[expect(clippy::print_stdout, reason = "a command line tool")]
-fn meta(seeds: u64) -> ExitCode {
-    for seed in 1..=seeds {
-        let (once, again) = (run(Options::new(seed)), run(Options::new(seed)));
-        if once.hash != again.hash {
-            println!("seed {seed} is not deterministic: {:016x} and {:016x}", once.hash, again.hash);
-            return ExitCode::FAILURE;
-        }
-    }
-    println!("{seeds} seeds came out the same twice");
-    ExitCode::SUCCESS
 }

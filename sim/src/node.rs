@@ -2,26 +2,60 @@
 
 use crate::world::Options;
 use crate::world::swarm::Swarm;
-use base::{Now, Rng, plant};
-use broker::{Boot, Booted, Effects, Input, Owner};
+use base::{Instant, Now, Rng, Span, plant};
+use broker::{Boot, Booted, Effects, Input, Job, JobDone, Owner};
 use cluster::Endpoint;
 use cluster::config::{Layers, NodeConfig, Overrides};
 use seglog::disk::{DiskErrorKind, MemDisk};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A node that runs.
-pub(crate) struct Running {
-    pub(crate) booted: Booted,
+/// Where clients connect.
+pub(crate) const CLIENTS: Listening = Listening { name: "PLAINTEXT", port: 9092 };
+/// Where the other nodes of a cluster do.
+pub(crate) const PEERS: Listening = Listening { name: "PEERS", port: 9093 };
+
+/// A listener that every node has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listening {
+    pub(crate) name: &'static str,
+    pub(crate) port: u16,
 }
 
-/// A node, running or not, and its disk.
+/// A node's process.
+pub(crate) enum Process {
+    /// There is none.
+    None,
+    /// The owners of the node.
+    Node(Box<Booted>),
+}
+
+/// A node, running or not, its disk, its clock, and what is about to become of it.
 pub(crate) struct SimNode {
+    /// Counts from zero; the node's id is one more.
+    pub(crate) index: usize,
     pub(crate) disk: MemDisk,
-    pub(crate) running: Option<Running>,
+    pub(crate) process: Process,
     /// Counts starts: what belongs to an earlier one is void.
     pub(crate) incarnation: u64,
     /// The last end was none that the directory may tell of.
     pub(crate) crashed: bool,
+    /// When each owner will be woken.
+    pub(crate) wakes: BTreeMap<Owner, (u64, Instant)>,
+    /// It is down and its start is on the way.
+    pub(crate) start_pending: bool,
+    /// The last start ended in a crash.
+    pub(crate) start_crashed: bool,
+    /// Until then its jobs take much longer.
+    pub(crate) slow_until: Instant,
+    /// By how much its wall clock is wrong.
+    pub(crate) wall_ahead: Span,
+    /// Until then its process does nothing.
+    pub(crate) paused_until: Instant,
+    /// The machine is off: nothing on it answers, not even with a refusal.
+    pub(crate) is_off: bool,
+    /// A disk error was injected: the node may end itself, or refuse to start, until it is over.
+    pub(crate) disk_faulted: bool,
     settings: Overrides,
     reactors: u16,
 }
@@ -29,35 +63,42 @@ pub(crate) struct SimNode {
 /// How a start ended.
 pub(crate) enum Started {
     /// The node runs; these effects of its start are to be carried out.
-    Running(Effects),
+    Running(Box<Effects>),
     /// It crashed while starting.
     Crashed,
     /// It refused to start.
     Refused(String),
 }
 
+/// The name of a node's machine.
+pub(crate) fn host(index: usize) -> String {
+    format!("node-{}", index + 1)
+}
+
+/// The node whose machine has this name.
+pub(crate) fn index_of(host: &str) -> Option<usize> {
+    host.strip_prefix("node-")?.parse::<usize>().ok()?.checked_sub(1)
+}
+
 impl SimNode {
-    pub(crate) fn new(options: &Options, swarm: &Swarm, rng: &mut Rng) -> Self {
-        let set = |key: &str, value: String| (key.to_owned(), value);
-        let settings = Overrides::from([
-            set("log.dirs", "data".into()),
-            set("offsets.topic.num.partitions", rng.between(1, 4).to_string()),
-            set("group.initial.rebalance.delay.ms", rng.between(0, 50).to_string()),
-            set("group.min.session.timeout.ms", "100".into()),
-            set("offsets.retention.minutes", "1".into()),
-            set("offsets.retention.check.interval.ms", "5000".into()),
-            set("log.segment.bytes", (1 << 20).to_string()),
-            // A clock that jumps by an hour must not take everything along.
-            set("log.retention.minutes", "30".into()),
-            set("log.roll.ms", rng.between(50, swarm.roll_ms_max).to_string()),
-            set("log.index.interval.bytes", swarm.index_interval.to_string()),
-            set("log.retention.check.interval.ms", rng.between(50, 2_000).to_string()),
-            set("log.cleaner.backoff.ms", rng.between(50, 2_000).to_string()),
-            set("log.cleaner.min.cleanable.ratio", format!("0.{}", rng.between(1, 9))),
-            set("ottla.metadata.snapshot.entries", rng.between(2, 60).to_string()),
-        ]);
-        let disk = MemDisk::new();
-        Self { disk, running: None, incarnation: 0, crashed: true, settings, reactors: options.reactors }
+    pub(crate) fn new(index: usize, options: &Options, swarm: &Swarm, rng: &Rng) -> Self {
+        Self {
+            index,
+            disk: MemDisk::new(),
+            process: Process::None,
+            incarnation: 0,
+            crashed: true,
+            wakes: BTreeMap::new(),
+            start_pending: true,
+            start_crashed: false,
+            slow_until: Instant::ZERO,
+            wall_ahead: Span::ZERO,
+            paused_until: Instant::ZERO,
+            is_off: false,
+            disk_faulted: false,
+            settings: settings(index, options.nodes, swarm, rng),
+            reactors: options.reactors,
+        }
     }
 
     /// Boots on the disk as it is.
@@ -69,14 +110,21 @@ impl SimNode {
             Ok(config) => config,
             Err(error) => return Started::Refused(error.0),
         };
-        let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: "node".into(), port: 9092 };
+        let endpoint = |listening: Listening| Endpoint {
+            listener: listening.name.into(),
+            host: host(self.index),
+            port: listening.port,
+        };
+        let listeners = config.listeners.iter().map(|listener| listener.name.as_str());
+        let endpoints =
+            listeners.map(|name| endpoint(if name == PEERS.name { PEERS } else { CLIENTS })).collect();
         let boot = Boot {
             config,
             fixed: self.settings.clone(),
             disk: Arc::new(self.disk.clone()),
             directory: "data".into(),
             boot_id: format!("boot-{}", self.incarnation),
-            endpoints: vec![endpoint],
+            endpoints,
             reactors: self.reactors,
             seed: rng.next_u64(),
         };
@@ -84,8 +132,8 @@ impl SimNode {
             Ok(mut booted) => {
                 let mut effects = Effects::default();
                 booted.metadata.start(now, &mut effects);
-                self.running = Some(Running { booted });
-                Started::Running(effects)
+                self.process = Process::Node(Box::new(booted));
+                Started::Running(Box::new(effects))
             }
             Err(_) if self.has_crashed() => Started::Crashed,
             Err(error) => Started::Refused(error.to_string()),
@@ -99,7 +147,7 @@ impl SimNode {
 
     /// Gives an input to an owner of the running node.
     pub(crate) fn handle(&mut self, owner: Owner, now: Now, input: Input) -> Option<Effects> {
-        let booted = &mut self.running.as_mut()?.booted;
+        let Process::Node(booted) = &mut self.process else { return None };
         let mut effects = Effects::default();
         match owner {
             Owner::Reactor(id) => booted.reactors.get_mut(usize::from(id))?.handle(now, input, &mut effects),
@@ -110,10 +158,22 @@ impl SimNode {
         Some(effects)
     }
 
+    /// Runs a job of the running node.
+    pub(crate) fn run(&self, job: Job) -> Option<JobDone> {
+        let shared = self.booted()?.shared.clone();
+        Some(job.run(&shared))
+    }
+
+    /// Who gets a new connection.
+    pub(crate) fn taker(&self, conn: u64) -> Owner {
+        Owner::Reactor(u16::try_from(conn % u64::from(self.reactors)).unwrap_or(0))
+    }
+
     /// The power is gone: the process with all it had in memory, and what the disk had not been told to keep.
     pub(crate) fn crash(&mut self, rng: &mut Rng, survive: u8) {
         // Who crashes before its boot is through may not have come to the marker of a clean end.
-        self.crashed |= self.running.take().is_some();
+        self.crashed |= self.is_listening();
+        self.process = Process::None;
         self.disk.fail_from(None);
         self.disk = self.disk.crash_clone(rng, survive);
         self.disk.fail_from(None);
@@ -121,12 +181,86 @@ impl SimNode {
 
     /// True if the running node found its directory closed properly.
     pub(crate) fn claims_to_be_clean(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.booted.shared.was_clean())
+        self.booted().is_some_and(|booted| booted.shared.was_clean())
+    }
+
+    /// True while its process accepts connections.
+    pub(crate) const fn is_listening(&self) -> bool {
+        !matches!(self.process, Process::None)
+    }
+
+    /// Its owners, once it is part of a cluster.
+    pub(crate) const fn booted(&self) -> Option<&Booted> {
+        match &self.process {
+            Process::None => None,
+            Process::Node(booted) => Some(booted),
+        }
     }
 
     pub(crate) fn is_serving(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.booted.metadata.is_serving())
+        self.booted().is_some_and(|booted| booted.metadata.is_serving())
     }
+
+    /// True while it decides for all.
+    pub(crate) fn is_controller(&self) -> bool {
+        self.booted().is_some_and(|booted| booted.shared.counters.is_controller())
+    }
+
+    /// Nothing goes wrong on this machine any more.
+    pub(crate) fn heal(&mut self) {
+        self.disk.set_capacity(None);
+        self.disk.fail_from(None);
+        self.disk.clear_faults();
+        self.wall_ahead = Span::ZERO;
+        self.paused_until = Instant::ZERO;
+    }
+}
+
+/// The node's file. Whatever is drawn for one node is the same for all.
+fn settings(index: usize, nodes: usize, swarm: &Swarm, rng: &Rng) -> Overrides {
+    let rng = &mut rng.fork(1);
+    let set = |key: &str, value: String| (key.to_owned(), value);
+    let mut settings = Overrides::from([
+        set("log.dirs", "data".into()),
+        set("offsets.topic.num.partitions", rng.between(1, 4).to_string()),
+        set("group.initial.rebalance.delay.ms", rng.between(0, 50).to_string()),
+        set("group.min.session.timeout.ms", "100".into()),
+        set("offsets.retention.minutes", "1".into()),
+        set("offsets.retention.check.interval.ms", "5000".into()),
+        set("log.segment.bytes", (1 << 20).to_string()),
+        // A clock that jumps by an hour must not take everything along.
+        set("log.retention.minutes", "30".into()),
+        set("log.roll.ms", rng.between(50, swarm.roll_ms_max).to_string()),
+        set("log.index.interval.bytes", swarm.index_interval.to_string()),
+        set("log.retention.check.interval.ms", rng.between(50, 2_000).to_string()),
+        set("log.cleaner.backoff.ms", rng.between(50, 2_000).to_string()),
+        set("log.cleaner.min.cleanable.ratio", format!("0.{}", rng.between(1, 9))),
+        set("ottla.metadata.snapshot.entries", rng.between(2, 60).to_string()),
+    ]);
+    if nodes > 1 {
+        settings.extend(cluster_settings(index, nodes, rng));
+    }
+    settings
+}
+
+/// What a node of a cluster has to know beyond that.
+fn cluster_settings(index: usize, nodes: usize, rng: &mut Rng) -> Overrides {
+    let set = |key: &str, value: String| (key.to_owned(), value);
+    let listener = |at: Listening| format!("{}://{}:{}", at.name, host(index), at.port);
+    let voter = |index: usize| format!("{}@{}:{}", index + 1, host(index), PEERS.port);
+    let voters: Vec<_> = (0..nodes).map(voter).collect();
+    // Short enough for a run to see many sessions end.
+    let session = rng.between(400, 6_000);
+    Overrides::from([
+        set("node.id", (index + 1).to_string()),
+        set("listeners", format!("{},{}", listener(CLIENTS), listener(PEERS))),
+        set("controller.listener.names", PEERS.name.into()),
+        set("controller.quorum.voters", voters.join(",")),
+        set("offsets.topic.replication.factor", "3".into()),
+        set("broker.session.timeout.ms", session.to_string()),
+        set("broker.heartbeat.interval.ms", (session / rng.between(3, 6)).to_string()),
+        set("replica.lag.time.max.ms", rng.between(300, 5_000).to_string()),
+    ])
 }
 
 /// Arms a planted bug for this thread, if there is one.

@@ -50,7 +50,7 @@ pub(crate) fn replay() -> ExitCode {
             println!("planted.txt: {line} is no rule and seed");
             return ExitCode::FAILURE;
         };
-        let clean = run(Options::new(seed)).failure.is_none();
+        let clean = run(Options::new(seed, 1)).failure.is_none();
         if is_caught(bug, seed) && clean {
             caught += 1;
         } else {
@@ -71,7 +71,7 @@ pub(crate) fn named(rule: &str) -> Option<Bug> {
 
 /// A bug is caught when an oracle speaks, or when an invariant in the node trips.
 fn is_caught(bug: Bug, seed: u64) -> bool {
-    let options = Options { bug: Some(bug), ..Options::new(seed) };
+    let options = Options { bug: Some(bug), ..Options::new(seed, 1) };
     let outcome = std::panic::catch_unwind(|| run(options).failure.is_some());
     outcome.unwrap_or(true)
 }

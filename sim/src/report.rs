@@ -22,6 +22,18 @@ pub const FAULTS: &[&str] = &[
     "process ended itself",
 ];
 
+/// The kinds that only a cluster knows.
+pub const OUTAGES: &[&str] = &[
+    "crash of several nodes",
+    "cut between two nodes",
+    "one-way cut",
+    "isolated node",
+    "slow link",
+    "pause",
+    "controller killed",
+    "rolling restart",
+];
+
 /// The marks that a campaign must reach.
 pub const MARKS: &[&str] = &[
     "append_without_space",
@@ -146,8 +158,6 @@ pub struct Report {
     pub read: usize,
     /// Acknowledged records of `replicated` topics that power failures took: allowed, and expected.
     pub lost_volatile: usize,
-    /// True once a disk error was injected: the node may end itself, or refuse to start, until it is over.
-    pub(crate) disk_faulted: bool,
 }
 
 impl Report {

@@ -105,6 +105,7 @@ impl Machine {
             }
             Owner::Metadata => self.booted.metadata.handle(now, input, &mut effects),
             Owner::Groups => self.booted.groups.handle(now, input, &mut effects),
+            Owner::Replication => self.booted.replication.handle(now, input, &mut effects),
         }
         self.carry_out(owner, effects)
     }

@@ -10,90 +10,83 @@ const UNCOVERED: [std::ops::Range<u64>; 2] = [0..8, 12..16];
 
 impl World {
     pub(super) fn fault(&mut self) -> Result<(), String> {
+        let mut again = None;
         if !self.calm {
-            self.node.disk.set_capacity(None);
-            match self.rng.below(16) {
-                0..=4 if !self.start_pending => {
-                    self.report.count("crash between calls");
-                    self.crash();
-                }
-                5 => self.break_connection(),
-                6..=7 => self.stop_cleanly(),
-                8 => {
-                    self.report.count("disk full");
-                    let used = Disk::space(&self.node.disk).map_or(0, |space| space.total - space.free);
-                    self.node.disk.set_capacity(Some(used + self.rng.below(64 << 10)));
-                    let lasts = self.rng.between(20, 400);
-                    self.at(Span::from_millis(lasts), Event::Fault);
-                    return Ok(());
-                }
-                9 => self.fail_disk("fsync error", Operation::Sync, 5, Fault::LostSync),
-                10 => self.fail_disk("read error", Operation::Read, 200, Fault::Io),
-                11 => {
-                    self.report.count("slow disk");
-                    self.slow_until = self.now + Span::from_millis(self.rng.between(50, 1_500));
-                }
-                // A node that starts has no other clock to compare it with: whoever starts the machine sets it.
-                12 if self.node.running.is_some() => {
-                    self.report.count("wall clock jump");
-                    self.wall_ahead = Span::from_secs(self.rng.between(61, 3_000));
-                }
-                13 if self.swarm.starves => {
-                    self.report.count("write without space");
-                    let skip = self.rng.below(60);
-                    self.node.disk.inject(Operation::Write, skip, Fault::NoSpace);
-                }
-                14 if self.swarm.stops => self.stop_cleanly(),
-                _ => {}
+            self.nodes.iter().for_each(|node| node.disk.set_capacity(None));
+            let index = self.some_node();
+            if self.is_cluster() && self.rng.chance(1, 2) {
+                self.outage();
+            } else {
+                again = self.fault_of_one(index);
             }
         }
         // In a slow run there is time between faults.
-        let delay = self.rng.between(50, 2_000) * u64::from(self.slowness.div_ceil(20));
+        let delay = again.unwrap_or_else(|| {
+            self.rng.between(50, self.swarm.fault_millis_max) * u64::from(self.slowness.div_ceil(20))
+        });
         self.at(Span::from_millis(delay), Event::Fault);
         Ok(())
     }
 
-    fn fail_disk(&mut self, name: &'static str, operation: Operation, within: u64, fault: Fault) {
-        self.report.count(name);
-        self.report.disk_faulted = true;
-        let skip = self.rng.below(within);
-        self.node.disk.inject(operation, skip, fault);
+    /// Any node; where there is one, nothing is drawn.
+    pub(super) fn some_node(&mut self) -> usize {
+        if self.nodes.len() == 1 { 0 } else { self.rng.index(self.nodes.len()) }
     }
 
-    /// SIGTERM: everything is flushed and the directory says so.
-    pub(super) fn stop_cleanly(&mut self) {
-        let Some(running) = self.node.running.take() else { return };
-        if !running.booted.metadata.is_serving() {
-            self.node.running = Some(running);
-            return;
+    /// Something goes wrong on one node. Returns when the next thing does, in milliseconds, if that is settled.
+    fn fault_of_one(&mut self, index: usize) -> Option<u64> {
+        match self.rng.below(16) {
+            0..=4 if !self.nodes[index].start_pending => {
+                self.report.count("crash between calls");
+                self.crash(index);
+            }
+            5 => self.break_connection(),
+            6..=7 => self.stop_cleanly(index),
+            8 => return Some(self.fill_disk(index)),
+            9 => self.fail_disk(index, "fsync error", (Operation::Sync, 5), Fault::LostSync),
+            10 => self.fail_disk(index, "read error", (Operation::Read, 200), Fault::Io),
+            11 => {
+                self.report.count("slow disk");
+                self.nodes[index].slow_until = self.now + Span::from_millis(self.rng.between(50, 1_500));
+            }
+            // A node that starts has no other clock to compare it with: whoever starts the machine sets it.
+            12 if self.nodes[index].is_listening() => {
+                self.report.count("wall clock jump");
+                self.nodes[index].wall_ahead = Span::from_secs(self.rng.between(61, 3_000));
+            }
+            13 if self.swarm.starves => {
+                self.report.count("write without space");
+                let skip = self.rng.below(60);
+                self.nodes[index].disk.inject(Operation::Write, skip, Fault::NoSpace);
+            }
+            14 if self.swarm.stops => self.stop_cleanly(index),
+            _ => {}
         }
-        self.report.count("clean shutdown");
-        broker::close(&running.booted.shared, &running.booted.latest_view);
-        drop(running);
-        // The process takes its jobs along, and with them the lock on its directory.
-        self.events.retain(|_, event| {
-            !matches!(event, Event::Input(..) | Event::Run(..) | Event::Done(..) | Event::Wake(..))
-        });
-        if self.node.has_crashed() {
-            return self.crash();
-        }
-        self.node.crashed = false;
-        if !self.report.disk_faulted {
-            // Whoever starts on a full disk is told so and starts again later.
-            self.node.disk.clear_faults();
-        }
-        for _ in 0..self.rng.below(self.swarm.flips) {
-            self.rot();
-        }
-        self.start_pending = true;
-        self.start_again();
+        None
+    }
+
+    /// Until the next fault there is little room; that is soon.
+    fn fill_disk(&mut self, index: usize) -> u64 {
+        self.report.count("disk full");
+        let disk = &self.nodes[index].disk;
+        let used = Disk::space(disk).map_or(0, |space| space.total - space.free);
+        disk.set_capacity(Some(used + self.rng.below(64 << 10)));
+        self.rng.between(20, 400)
+    }
+
+    fn fail_disk(&mut self, index: usize, name: &'static str, at: (Operation, u64), fault: Fault) {
+        self.report.count(name);
+        let skip = self.rng.below(at.1);
+        let node = &mut self.nodes[index];
+        node.disk_faulted = true;
+        node.disk.inject(at.0, skip, fault);
     }
 
     /// A bit of a partition's files flips while the node is down, all of which was flushed.
-    fn rot(&mut self) {
-        let Some((dir, file)) = self.some_file() else { return };
+    pub(super) fn rot(&mut self, index: usize) {
+        let Some((dir, file)) = self.some_file(index) else { return };
         let path = format!("{dir}/{file}");
-        let disk = self.node.disk.clone();
+        let disk = self.nodes[index].disk.clone();
         let Ok(opened) = disk.open(&path, OpenMode::Read) else { return };
         let mut content = vec![0; usize::try_from(opened.length().unwrap_or(0)).unwrap_or(0)];
         if content.is_empty() || opened.read_at(&mut content, 0) != Ok(content.len()) {
@@ -120,8 +113,8 @@ impl World {
     }
 
     /// A file of records, or of what is derived from them, of some topic of the clients.
-    fn some_file(&mut self) -> Option<(String, String)> {
-        let disk = self.node.disk.clone();
+    fn some_file(&mut self, index: usize) -> Option<(String, String)> {
+        let disk = self.nodes[index].disk.clone();
         let dirs =
             disk.list("").ok()?.into_iter().filter(|entry| entry.is_dir && entry.name.starts_with('t'));
         let dirs: Vec<_> = dirs.filter(|entry| !entry.name.contains('.')).collect();
@@ -142,32 +135,6 @@ impl World {
         let name = names[self.rng.index(names.len())];
         self.report.count("connection broken");
         self.hang_up(name);
-    }
-
-    /// Ends the process and loses what the disk was not told to keep; the node starts again a little later.
-    pub(super) fn crash(&mut self) {
-        if self.start_pending {
-            return;
-        }
-        self.start_pending = true;
-        let survive = u8::try_from(self.rng.below(101)).unwrap_or(0);
-        self.trace.event(self.now.as_nanos(), "crash", || format!("{survive}% of unsynced data survives"));
-        self.report.crashes += 1;
-        self.node.crash(&mut self.rng, survive);
-        self.node.disk.set_capacity(None);
-        self.start_again();
-    }
-
-    /// All connections are gone; the process starts a little later, in another boot of the machine.
-    pub(super) fn start_again(&mut self) {
-        let names: Vec<u64> = self.clients.keys().copied().collect();
-        for name in names {
-            self.disconnect(name);
-        }
-        let delay = self.some_micros(1_000, 200_000);
-        self.at(delay, Event::Start);
-        self.node.incarnation += 1;
-        self.wall_ahead = Span::ZERO;
     }
 }
 

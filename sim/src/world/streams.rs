@@ -1,30 +1,27 @@
-//! The clients' connections: bytes take time, keep their order, and are lost with their connection.
+//! The clients: how they are connected, ask, and are answered.
 
-use super::{Event, World};
-use crate::client::describe;
-use base::Span;
-use broker::{ConnId, Fragment, Input, Owner, Reply};
+use super::World;
+use super::network::{Piece, Way};
+use super::queue::Event;
+use crate::client::{Client, describe};
+use crate::history::History;
+use broker::{ConnId, Fragment, Reply};
 use bytes::{Bytes, BytesMut};
 use seglog::disk::DiskErrorKind;
 
 impl World {
+    /// Connects a client to the node that it wants to talk to, if that serves.
     pub(super) fn connect(&mut self, name: u64) {
-        if !self.node.is_serving() {
+        let Some(client) = self.clients.get_mut(&name) else { return };
+        let at = client.route.at();
+        let is_open = !self.net.is_cut(super::network::Place::Clients, super::network::Place::Node(at));
+        if !self.nodes[at].is_serving() || !is_open {
+            client.route.try_another(&mut self.schedule);
             return;
         }
-        if let Some(client) = self.clients.get_mut(&name) {
-            client.connected = true;
-        }
-        self.next_connection += 1;
-        let conn = ConnId(self.next_connection);
+        client.connected = true;
+        let conn = self.open_for_client(name, at);
         self.connections.insert(name, conn);
-        let owner = self.reactor_of(conn);
-        let input = Input::Connected { conn, peer: "sim".into(), listener: "PLAINTEXT".into() };
-        self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, input));
-    }
-
-    pub(super) fn reactor_of(&self, conn: ConnId) -> Owner {
-        Owner::Reactor(u16::try_from(conn.0 % u64::from(self.options.reactors)).unwrap_or(0))
     }
 
     pub(super) fn client_of(&self, conn: ConnId) -> Option<u64> {
@@ -32,6 +29,9 @@ impl World {
     }
 
     pub(super) fn send_reply(&mut self, conn: ConnId, reply: &Reply) -> Result<(), String> {
+        if reply.is_empty() {
+            return Ok(());
+        }
         let mut frame = BytesMut::new();
         for fragment in &reply.fragments {
             match fragment {
@@ -42,9 +42,7 @@ impl World {
                         Ok(read) => read,
                         Err(error) if matches!(error.kind, DiskErrorKind::Io(_)) => {
                             // What began and cannot be ended ends the connection.
-                            if let Some(name) = self.client_of(conn) {
-                                self.hang_up(name);
-                            }
+                            self.break_off(conn);
                             return Ok(());
                         }
                         Err(error) => return Err(error.to_string()),
@@ -57,32 +55,23 @@ impl World {
             }
         }
         self.trace.add(&frame);
-        let size = wire::frame::frame_size(&frame, usize::MAX >> 1).ok().flatten();
-        if size != Some(frame.len() - wire::frame::SIZE_BYTES) {
-            return Err("a reply whose size field is wrong".into());
-        }
-        let frame = frame.freeze().slice(wire::frame::SIZE_BYTES..);
-        let delay = self.stream_delay(conn, false);
-        self.at(delay, Event::Reply(conn, frame));
+        let frame = super::network::frame_in(&frame.freeze())?;
+        self.send(conn, Way::Out, Piece::Frame(frame));
         Ok(())
     }
 
-    /// How long bytes take; never less than what was sent before them on the same stream.
-    pub(super) fn stream_delay(&mut self, conn: ConnId, to_node: bool) -> Span {
-        let arrives = self.now + self.some_micros(20, 2_000);
-        let last = self.last_delivery.entry((conn, to_node)).or_insert(arrives);
-        *last = (*last).max(arrives);
-        last.since(self.now)
-    }
-
-    pub(super) fn reply(&mut self, conn: ConnId, frame: Bytes) -> Result<(), String> {
-        let Some(name) = self.client_of(conn) else { return Ok(()) };
+    pub(super) fn reply(&mut self, name: u64, frame: Bytes) -> Result<(), String> {
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
         self.trace.event(self.now.as_nanos(), "reply", || format!("client {name}: {} bytes", frame.len()));
         client.reply(frame, &mut self.history)?;
         self.report.replies += 1;
+        if client.route.is_elsewhere() {
+            self.hang_up(name);
+        }
         self.populate();
-        let slowness = u64::from(self.slowness);
+        // Who knows nobody to ask does not ask all the time.
+        let is_lost = self.clients.get(&name).is_some_and(Client::is_looking);
+        let slowness = if is_lost { 10 } else { u64::from(self.slowness) };
         let delay = self.some_micros(50, 20_000 * slowness);
         self.at(delay, Event::Client(name));
         Ok(())
@@ -91,7 +80,7 @@ impl World {
     pub(super) fn client_acts(&mut self, name: u64) -> Result<(), String> {
         let wall = self.wall().wall;
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
-        if client.is_waiting() {
+        if client.is_waiting() || (self.history.is_of_cluster() && is_over(client, &self.history)) {
             return Ok(());
         }
         if !client.connected {
@@ -101,24 +90,35 @@ impl World {
             return Ok(());
         }
         if let Some(frame) = client.next_request(&mut self.rng, wall, &mut self.history) {
-            self.sent += 1;
-            self.trace.event(self.now.as_nanos(), "ask", || format!("client {name}: {}", describe(&frame)));
+            let (correlation, at) = (client.correlation(), client.route.at() + 1);
+            self.sent += u32::from(!client.is_looking());
+            self.trace.event(self.now.as_nanos(), "ask", || {
+                format!("client {name} of n{at}: {}", describe(&frame))
+            });
             self.trace.add(&frame);
             let Some(conn) = self.connections.get(&name).copied() else { return Ok(()) };
-            let delay = self.stream_delay(conn, true);
-            let owner = self.reactor_of(conn);
-            let input = Input::Frame { conn, frame };
-            self.at(delay, Event::Input(self.node.incarnation, owner, input));
+            self.send(conn, Way::In, Piece::Frame(frame));
+            if self.is_cluster() {
+                let patience = self.some_micros(500_000, 8_000_000);
+                self.at(patience, Event::Impatient(name, correlation));
+            }
         }
         Ok(())
+    }
+
+    /// A client that has waited for too long tries again elsewhere.
+    pub(super) fn lose_patience(&mut self, name: u64, correlation: i32) {
+        let Some(client) = self.clients.get_mut(&name) else { return };
+        if client.is_waiting() && client.correlation() == correlation {
+            client.route.try_another(&mut self.schedule);
+            self.hang_up(name);
+        }
     }
 
     /// A client's process is gone: the node hears of it before anything that is still under way.
     pub(super) fn hang_up(&mut self, name: u64) {
         if let Some(conn) = self.connections.get(&name).copied() {
-            self.closed.insert(conn);
-            let owner = self.reactor_of(conn);
-            self.at(Span::ZERO, Event::Input(self.node.incarnation, owner, Input::Closed { conn }));
+            self.hang_up_client(conn);
         }
         self.disconnect(name);
     }
@@ -131,4 +131,9 @@ impl World {
             self.at(delay, Event::Client(name));
         }
     }
+}
+
+/// True for a client of a topic that was deleted.
+fn is_over(client: &Client, history: &History) -> bool {
+    client.partition().is_some_and(|(topic, _)| history.era(topic) > 0)
 }

@@ -1,0 +1,160 @@
+//! What must hold of the cluster as a whole, whatever its nodes believe.
+
+use super::World;
+use crate::logs::{Contents, LogOnDisk, difference, read_logs};
+use crate::node::SimNode;
+use base::{BrokerId, PartitionIndex, TopicId};
+use cluster::record_codec::encode_entry;
+use cluster::{Image, PartitionState, Record};
+use std::collections::BTreeMap;
+
+/// What was seen of the cluster so far.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// A hash of the metadata at each index, and who had it first.
+    images: BTreeMap<u64, (u64, usize)>,
+    /// The index that was looked at last, per life of a node.
+    looked: BTreeMap<(usize, u64), u64>,
+    leaders: BTreeMap<(TopicId, i32, i32), BrokerId>,
+    contents: Contents,
+    /// What a crash has brought to light.
+    pub(super) wrong: Option<String>,
+}
+
+impl World {
+    /// A node may have learned something new: all who have come as far know the same.
+    pub(super) fn look_at_metadata(&mut self, node: usize) -> Result<(), String> {
+        let (incarnation, node) = (self.nodes[node].incarnation, &self.nodes[node]);
+        let Some(image) = image_of(node) else { return Ok(()) };
+        if self.oracle.looked.insert((node.index, incarnation), image.index) == Some(image.index) {
+            return Ok(());
+        }
+        let hash = hash_of(&image);
+        let (first, by) = *self.oracle.images.entry(image.index).or_insert((hash, node.index));
+        if first != hash {
+            let (one, other) = (node.index + 1, by + 1);
+            return Err(format!("nodes {one} and {other} know different metadata at index {}", image.index));
+        }
+        for topic in image.topics() {
+            for (index, state) in (0..).zip(&topic.partitions) {
+                check_state(&image, state).map_err(|wrong| format!("{}-{index}: {wrong}", topic.name))?;
+                if let Some(leader) = state.leader {
+                    let key = (topic.id, index, state.leader_epoch.0);
+                    let first = *self.oracle.leaders.entry(key).or_insert(leader);
+                    if first != leader {
+                        return Err(format!(
+                            "{}-{index}: both {first} and {leader} lead in {:?}",
+                            topic.name, state.leader_epoch
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies on a disk must agree with whatever lay on any.
+    pub(super) fn look_at_logs(&mut self, node: usize) -> Result<Vec<LogOnDisk>, String> {
+        let logs = read_logs(&self.nodes[node].disk);
+        for log in &logs {
+            if !self.is_kept_as_written(&log.name) {
+                continue;
+            }
+            self.oracle.contents.compare(log).map_err(|wrong| format!("node {}: {wrong}", node + 1))?;
+        }
+        Ok(logs)
+    }
+
+    /// Compaction writes batches anew.
+    fn is_kept_as_written(&self, topic: &str) -> bool {
+        topic.starts_with('t') && !self.history.traits(topic).is_compacted
+    }
+
+    /// Why the cluster is not at rest.
+    pub(super) fn unsettled(&self) -> Option<String> {
+        if let Some(idle) = self.nodes.iter().find(|node| !node.is_serving()) {
+            return Some(format!("node {} does not serve", idle.index + 1));
+        }
+        if !self.is_cluster() {
+            return None;
+        }
+        let images: Vec<_> = self.nodes.iter().filter_map(image_of).collect();
+        let latest = images.iter().max_by_key(|image| image.index)?;
+        if let Some(late) = images.iter().position(|image| image.index != latest.index) {
+            return Some(format!("node {} does not know the latest metadata", late + 1));
+        }
+        if !self.nodes.iter().any(SimNode::is_controller) {
+            return Some("there is no controller".into());
+        }
+        let live = latest.brokers().filter(|broker| !broker.fenced).count();
+        if live != self.nodes.len() {
+            return Some(format!("{live} brokers are not fenced"));
+        }
+        latest.topics().find_map(|topic| {
+            let at = topic.partitions.iter().position(|state| !is_whole(state))?;
+            Some(format!("{}-{at} is not whole: {:?}", topic.name, topic.partitions[at]))
+        })
+    }
+
+    /// All replicas hold what is safe; `ends` says how far that goes.
+    pub(super) fn compare_replicas(&mut self, ends: &BTreeMap<(String, i32), i64>) -> Result<(), String> {
+        let mut logs = Vec::new();
+        for node in 0..self.nodes.len() {
+            logs.push(self.look_at_logs(node)?);
+        }
+        let Some(image) = self.nodes.first().and_then(image_of) else { return Ok(()) };
+        for ((name, index), end) in ends.iter().filter(|((name, _), _)| self.is_kept_as_written(name)) {
+            let Some(topic) = image.topic(name) else { continue };
+            let Some(state) = topic.partition(PartitionIndex(*index)) else { continue };
+            let held_by = |id: &BrokerId| {
+                let on_disk = usize::try_from(id.0 - 1).ok().and_then(|at| logs.get(at));
+                let own = |log: &&LogOnDisk| log.topic == topic.id && log.index == *index;
+                on_disk
+                    .and_then(|logs| logs.iter().find(own))
+                    .ok_or_else(|| format!("{name}-{index}: node {id} has no log"))
+            };
+            let Some((first, others)) = state.replicas.split_first() else { continue };
+            for other in others {
+                if let Some(where_) = difference(held_by(first)?, held_by(other)?, *end) {
+                    return Err(format!("{name}-{index}: nodes {first} and {other} hold {where_}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The metadata as a node knows it.
+fn image_of(node: &SimNode) -> Option<std::sync::Arc<Image>> {
+    node.booted().map(|booted| booted.metadata.view().image.clone())
+}
+
+fn hash_of(image: &Image) -> u64 {
+    let records: Vec<Record> = image.snapshot().collect();
+    let encoded = encode_entry(&records).map(|entry| entry.to_vec()).unwrap_or_default();
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    encoded.iter().fold(0xcbf2_9ce4_8422_2325, fold)
+}
+
+/// What holds of a partition whatever has happened.
+fn check_state(image: &Image, state: &PartitionState) -> Result<(), String> {
+    let is_live = |id: &BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
+    let stray = state.isr.iter().chain(&state.elr).find(|id| !state.replicas.contains(id));
+    if let Some(stray) = stray {
+        return Err(format!("{stray} is no replica and in sync: {state:?}"));
+    }
+    if state.elr.iter().any(|id| state.isr.contains(id)) {
+        return Err(format!("in sync and eligible: {state:?}"));
+    }
+    match state.leader {
+        Some(leader) if !state.isr.contains(&leader) => Err(format!("its leader is not in sync: {state:?}")),
+        Some(leader) if !is_live(&leader) => Err(format!("its leader is fenced: {state:?}")),
+        Some(_) if !state.isr.iter().all(is_live) => Err(format!("a fenced replica is in sync: {state:?}")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// True if nothing is left to be made good.
+fn is_whole(state: &PartitionState) -> bool {
+    state.leader.is_some() && state.isr.len() == state.replicas.len() && state.elr.is_empty()
+}
