@@ -32,6 +32,8 @@ pub struct Options {
     pub seed: u64,
     /// How many nodes there are.
     pub nodes: usize,
+    /// Replicas that a partition has at most.
+    pub replicas: i16,
     /// Requests that clients send before the final reckoning.
     pub operations: u32,
     /// A bug to plant.
@@ -47,7 +49,7 @@ impl Options {
     #[must_use]
     pub const fn new(seed: u64, nodes: usize) -> Self {
         let operations = if nodes == 1 { 2_000 } else { 600 };
-        Self { seed, nodes, operations, bug: None, reactors: 2, keep_trace: 0 }
+        Self { seed, nodes, replicas: 3, operations, bug: None, reactors: 2, keep_trace: 0 }
     }
 }
 
@@ -124,7 +126,7 @@ impl World {
             nodes: (0..options.nodes).map(node).collect(),
             rng: rng.fork(3),
             trace: Trace::new(options.keep_trace),
-            history: History::new(options.nodes),
+            history: History::new(options.nodes, options.replicas),
             oracle: Oracle::default(),
             options,
             swarm,

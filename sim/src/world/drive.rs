@@ -55,6 +55,9 @@ impl World {
             self.look_at_metadata(seat.node)?;
         }
         self.carry_out(seat, effects)?;
+        if self.is_alive(seat) && self.nodes[seat.node].has_founded() {
+            return self.become_member(seat.node);
+        }
         if !was_serving && self.nodes[seat.node].is_serving() && !self.is_cluster() {
             let names: Vec<u64> = self.clients.keys().copied().collect();
             for name in names {
