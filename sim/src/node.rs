@@ -58,6 +58,8 @@ pub(crate) struct SimNode {
     pub(crate) is_off: bool,
     /// A disk error was injected: the node may end itself, or refuse to start, until it is over.
     pub(crate) disk_faulted: bool,
+    /// There was no room on the disk once.
+    pub(crate) is_starved: bool,
     settings: Overrides,
     reactors: u16,
 }
@@ -98,6 +100,7 @@ impl SimNode {
             paused_until: Instant::ZERO,
             is_off: false,
             disk_faulted: false,
+            is_starved: false,
             settings: settings(index, options, swarm, rng),
             reactors: options.reactors,
         }
@@ -239,6 +242,12 @@ impl SimNode {
     /// True while it decides for all.
     pub(crate) fn is_controller(&self) -> bool {
         self.booted().is_some_and(|booted| booted.shared.counters.is_controller())
+    }
+
+    /// True if a fault that was injected may be the reason why the process ends itself, or refuses to start.
+    pub(crate) fn has_reason(&self, told: &str) -> bool {
+        let is_full = told.contains("no space left") && self.booted().is_none();
+        self.disk_faulted || (self.is_starved && is_full)
     }
 
     /// Nothing goes wrong on this machine any more.

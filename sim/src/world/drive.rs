@@ -153,7 +153,7 @@ impl World {
     /// A node that ends itself has lost its disk, or found damage: both only by a fault that was injected.
     fn fatal(&mut self, node: usize, reason: &str) -> Result<(), String> {
         self.report.count("process ended itself");
-        if !self.nodes[node].disk_faulted {
+        if !self.nodes[node].has_reason(reason) {
             return Err(format!("node {} ended itself without a fault: {reason}", node + 1));
         }
         self.crash(node);

@@ -32,7 +32,7 @@ impl World {
 
     fn opened(&mut self, index: usize, started: Started) -> Result<(), String> {
         match started {
-            Started::Refused(_) if self.nodes[index].disk_faulted => {
+            Started::Refused(reason) if self.nodes[index].has_reason(&reason) => {
                 self.report.count("process ended itself");
                 self.crash(index);
                 Ok(())
