@@ -191,7 +191,7 @@ fn start(boot: Boot, dir: Arc<LogDir>, now: Now) -> Result<Booted, BootError> {
     let view = metadata.view().clone();
     let reactors = (0..boot.reactors).map(|id| Reactor::new(id, view.clone(), shared.clone())).collect();
     let groups = Groups::new(view.clone(), shared.clone(), rng.fork(2));
-    let replication = Replication::new(view, shared.clone());
+    let replication = Replication::new(view, shared.clone(), rng.fork(3));
     let latest_view = metadata.latest_view();
     Ok(Booted { shared, reactors, metadata, groups, replication, latest_view })
 }

@@ -79,12 +79,12 @@ impl Census {
             self.assigned += 1;
             self.offline += usize::from(replica.is_none());
         }
-        let local = replica.and_then(|replica| replica.census());
-        if let Some((local, min_isr)) = local {
+        let Some((local, min_isr)) = replica.and_then(|replica| replica.census()) else { return };
+        self.local.push(local);
+        if let Some(min_isr) = min_isr {
             self.led += 1;
             self.under_replicated += usize::from(state.isr.len() < state.replicas.len());
             self.under_min_isr += usize::from(state.isr.len() < min_isr);
-            self.local.push(local);
         }
     }
 }

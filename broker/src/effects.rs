@@ -7,6 +7,7 @@
 use crate::groups::Teller;
 use crate::job::{Job, JobDone};
 use crate::peer::Identity;
+use crate::replica::Replica;
 use crate::view::View;
 use base::{BrokerId, Instant};
 use bytes::Bytes;
@@ -146,6 +147,9 @@ pub enum Mail {
     CountGroups(Teller),
     /// A partition wants to be looked at in a while: for the owner of the metadata, who has the clock for it.
     Upkeep,
+    /// Partitions whose replication goes on: followers that have flushed, leaders whose replicas in sync may have to be
+    /// others. For the replication owner.
+    Replicas(Vec<Arc<Replica>>),
     /// A partition has something new for a reader that looked at it.
     Readable {
         /// The owner's own name for the reader.

@@ -3,18 +3,23 @@
 //! An append schedules its partition; if no round is under way one starts, else the partition is part of the
 //! next, which starts when this one ends. Nothing sleeps and no timer runs.
 
-use crate::effects::Effects;
+use crate::effects::{Effects, Mail, Owner};
 use crate::job::Job;
 use crate::replica::Replica;
 use crate::view::View;
-use base::planted;
+use base::{EndOffset, planted};
+use seglog::PartitionName;
 use seglog::dir::{FlushOutcome, LogDir};
+use seglog::text::Offsets;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The flusher of one directory.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     dir: Arc<LogDir>,
+    /// What was known to be safe when the directory was last closed; empty unless that was a clean end: a checkpoint
+    /// that is older than a crash may be of another topic of the same name.
+    high_watermarks: Offsets,
     state: Mutex<State>,
 }
 
@@ -35,7 +40,13 @@ pub struct FlushDone {
 
 impl Flusher {
     pub(crate) fn new(dir: Arc<LogDir>) -> Self {
-        Self { dir, state: Mutex::default() }
+        let known = if dir.was_clean() { dir.read_high_watermarks().ok() } else { None };
+        Self { dir, high_watermarks: known.unwrap_or_default(), state: Mutex::default() }
+    }
+
+    /// What was known to be safe of a partition at the last clean end.
+    pub(crate) fn high_watermark(&self, name: &PartitionName) -> EndOffset {
+        self.high_watermarks.get(name).copied().unwrap_or_default()
     }
 
     pub(crate) const fn dir(&self) -> &Arc<LogDir> {
@@ -80,13 +91,18 @@ impl Flusher {
             all.filter_map(|replica| replica.begin_flush().map(|job| (replica, job))).unzip();
         let Ok(outcomes) = self.dir.flush_round(jobs) else { return };
         for (replica, outcome) in replicas.iter().zip(outcomes) {
-            replica.flushed(outcome, &mut Effects::default());
+            // The process ends: whoever follows hears that from the next leader.
+            let _nobody_to_tell = replica.flushed(outcome, &mut Effects::default());
         }
-        let names = || view.replicas.values().filter_map(|replica| replica.bounds());
-        let ends = names().map(|(name, _, end)| (name, end)).collect();
-        let starts = names().map(|(name, start, _)| (name, start)).collect();
+        let (mut ends, mut starts, mut safe) = (Offsets::new(), Offsets::new(), Offsets::new());
+        for bounds in view.replicas.values().filter_map(|replica| replica.bounds()) {
+            ends.insert(bounds.name.clone(), bounds.end);
+            starts.insert(bounds.name.clone(), bounds.start);
+            safe.insert(bounds.name, bounds.high_watermark);
+        }
         // What could not be written leaves the directory as after a crash, which is always safe.
-        let _unclean = self.dir.close(&ends, &starts, -1);
+        let _unclean =
+            self.dir.write_high_watermarks(&safe).and_then(|()| self.dir.close(&ends, &starts, -1));
     }
 
     /// Tells the partitions what the round reached and starts the next if there is something to do.
@@ -102,10 +118,18 @@ impl Flusher {
             fx.fatal = Some(format!("the data directory is fenced, a flush failed: {error}"));
             return;
         }
+        let mut reporting = Vec::new();
         for (replica, outcome) in done.flushed {
-            if replica.flushed(outcome, fx) {
+            let after = replica.flushed(outcome, fx);
+            if after.reports {
+                reporting.push(replica.clone());
+            }
+            if after.again {
                 self.state().dirty.push(replica);
             }
+        }
+        if !reporting.is_empty() {
+            fx.tell(Owner::Replication, Mail::Replicas(reporting));
         }
         let mut state = self.state();
         state.running = !state.dirty.is_empty() || self.dir.wants_closing_round();

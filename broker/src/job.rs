@@ -6,10 +6,10 @@ use crate::effects::{Asked, Effects, Level, Mail, Owner, Reply};
 use crate::flusher::FlushDone;
 use crate::groups::{Load, Loaded};
 use crate::metadata::{RaftStore, StoreError};
-use crate::replica::Replica;
+use crate::replica::{Cut, Replica};
 use crate::scan::ScanError;
 use crate::shared::Shared;
-use base::{EndOffset, Now, PartitionIndex, planted};
+use base::{EndOffset, LeaderEpoch, Now, PartitionIndex, planted};
 use cluster::Image;
 use quorum::{Persist, SnapshotPoint};
 use seglog::dir::RemoveDirJob;
@@ -102,6 +102,17 @@ pub enum Job {
         /// The segments.
         segments: seglog::DeleteJob,
     },
+    /// Cut a follower's log where it parts from its leader's.
+    Cut {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// The epoch in which that was found out.
+        epoch: LeaderEpoch,
+        /// Where.
+        cut: Cut,
+        /// When.
+        now: Now,
+    },
     /// Remove the directory of a deleted partition.
     Remove(RemoveDirJob),
     /// Spare the next start a scan of a partition.
@@ -180,6 +191,13 @@ pub enum JobDone {
     },
     /// Of [`Job::Retire`].
     Deleted(Result<(), DiskError>),
+    /// Of [`Job::Cut`].
+    Cut {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// Whether its log can be used.
+        outcome: Result<(), seglog::OpenLogError>,
+    },
     /// Of [`Job::Remove`].
     Removed(Result<(), DiskError>),
     /// Of [`Job::Checkpoint`].
@@ -238,6 +256,10 @@ impl Job {
                 JobDone::Searched { asked, reply: reply.map_err(|malformed| format!("{malformed:?}")) }
             }
             Self::Retire { segments, .. } => JobDone::Deleted(segments.run().and_then(|files| files.run())),
+            Self::Cut { replica, epoch, cut, now } => {
+                let outcome = replica.cut(epoch, cut, now);
+                JobDone::Cut { replica, outcome }
+            }
             Self::Remove(remove) => JobDone::Removed(remove.run()),
             Self::Checkpoint { replica, checkpoint } => {
                 JobDone::Checkpointed { replica, outcome: checkpoint.run() }
@@ -271,6 +293,7 @@ pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects)
         JobDone::Compacted { replica, outcome } => shared.upkeep.compacted(&replica, outcome, now, fx),
         JobDone::Swapped { replica, outcome } => shared.upkeep.swapped(&replica, &outcome, now, fx),
         JobDone::Warmed { .. }
+        | JobDone::Cut { .. }
         | JobDone::RaftPersisted { .. }
         | JobDone::Snapshotted { .. }
         | JobDone::ShardLoaded { .. } => {

@@ -66,6 +66,11 @@ impl View {
         })
     }
 
+    /// A broker that serves, as clients of a listener see it.
+    pub(crate) fn endpoint_of<'a>(&'a self, id: BrokerId, listener: &'a str) -> Option<BrokerEndpoint<'a>> {
+        self.live_brokers(listener).find(|broker| broker.id == id)
+    }
+
     /// The brokers of them that serve.
     pub(crate) fn live_brokers<'a>(&'a self, listener: &'a str) -> impl Iterator<Item = BrokerEndpoint<'a>> {
         self.brokers(listener).filter(|broker| !broker.fenced)

@@ -9,6 +9,7 @@ mod connect;
 mod consume;
 mod format;
 mod group;
+mod nodes;
 mod output;
 mod perf;
 mod produce;
@@ -83,6 +84,9 @@ fn main() -> ExitCode {
 impl Cli {
     fn run(self) -> Done {
         match self.command {
+            Command::Dev(dev) if dev.is_several() => dev
+                .run_several(self.log_format, &self.log)
+                .map_err(|error| Failure::failed(error.to_string())),
             Command::Dev(dev) => serve(self.log_format, self.log, |logging| dev.run(logging)),
             Command::Server(server) => serve(self.log_format, self.log, |logging| server.run(logging)),
             Command::Topic(topic) => topic.run(),

@@ -1,8 +1,9 @@
 //! `dev`, `server` and `config check`: running a node.
 
+use crate::nodes::{self, Common};
 use clap::{Args, ValueEnum};
 use cluster::config::Overrides;
-use server::{Announced, LogFormat, Logging, Options, settings};
+use server::{Announced, Levels, LogFormat, Logging, Options, settings};
 use std::error::Error;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,9 +32,15 @@ impl From<LogForm> for LogFormat {
 /// `ottla dev`.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Where data is kept; created if need be.
-    #[arg(long, value_name = "DIR", default_value = "./ottla-data")]
-    data_dir: String,
+    /// Where data is kept; created if need be [default: ./ottla-data, with --brokers ./ottla-cluster]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// How many nodes: 1, 3 or 5. More than one are processes of their own, on ports that follow --listen.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = node_count)]
+    brokers: u16,
+    /// With --brokers: leave a node that has died as it is.
+    #[arg(long)]
+    no_restart: bool,
     /// Where Kafka clients connect; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
@@ -66,12 +73,44 @@ pub(crate) struct Server {
     /// How many seconds requests under way may take after a signal.
     #[arg(long, value_name = "S", default_value_t = 30)]
     shutdown_timeout: u64,
+    /// End when this process ends, which must be the one that started us.
+    #[arg(long, value_name = "PID", hide = true)]
+    ends_with: Option<u32>,
+}
+
+fn node_count(text: &str) -> Result<u16, String> {
+    let count = text.parse().ok().filter(|count| matches!(count, 1 | 3 | 5));
+    count.ok_or_else(|| "expected 1, 3 or 5: a majority of the nodes must be there to decide".to_owned())
 }
 
 impl Dev {
+    /// Whether it runs processes of its own, which log.
+    pub(crate) const fn is_several(&self) -> bool {
+        self.brokers > 1
+    }
+
+    /// Several nodes on this machine.
+    pub(crate) fn run_several(self, form: LogForm, levels: &Levels) -> Done {
+        let form = form.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let timeout = self.shutdown_timeout.to_string();
+        let arguments = ["--shutdown-timeout", &timeout, "--log-format", &form, "--log", &spelled(levels)];
+        let sets: Result<_, _> = self.set.iter().map(|set| settings::parse_set(set)).collect();
+        nodes::run(&Common {
+            count: self.brokers,
+            data_dir: self.data_dir.unwrap_or_else(|| nodes::default_directory().to_owned()),
+            listen: host_port(&self.listen, "--listen")?,
+            advertise: self.advertise.as_deref().map(|text| host_port(text, "--advertise")).transpose()?,
+            http: host_port(&self.http, "--http")?,
+            settings: sets?,
+            arguments: arguments.map(str::to_owned).to_vec(),
+            restarts: !self.no_restart,
+        })
+    }
+
     pub(crate) fn run(self, logging: Logging) -> Done {
+        let data_dir = self.data_dir.unwrap_or_else(|| "./ottla-data".into());
         let mut given = Overrides::from([
-            ("log.dirs".to_owned(), self.data_dir.clone()),
+            ("log.dirs".to_owned(), data_dir.to_string_lossy().into_owned()),
             ("listeners".to_owned(), format!("PLAINTEXT://{}", self.listen)),
         ]);
         if let Some(advertise) = &self.advertise {
@@ -84,8 +123,19 @@ impl Dev {
     }
 }
 
+/// Levels as `--log` takes them.
+fn spelled(levels: &Levels) -> String {
+    let root = levels.root.name().to_ascii_lowercase();
+    let own =
+        levels.own.iter().map(|(logger, level)| format!("{logger}={}", level.name().to_ascii_lowercase()));
+    std::iter::once(root).chain(own).collect::<Vec<_>>().join(",")
+}
+
 impl Server {
     pub(crate) fn run(self, logging: Logging) -> Done {
+        if let Some(parent) = self.ends_with {
+            nodes::end_with(parent)?;
+        }
         let mut given = settings::read_file(&self.config)?;
         given.extend(settings::from_environment(environment()));
         add_sets(&mut given, &self.set)?;

@@ -1,11 +1,14 @@
 //! The shell of one node: sockets, threads, timers, HTTP, config file, signals. It decides nothing.
 #![forbid(unsafe_code)]
 
+mod accept;
 mod admission;
 mod clock;
 mod connection;
+mod forming;
 mod http;
 mod inbox;
+mod links;
 mod listen;
 mod logging;
 mod owner;

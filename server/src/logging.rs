@@ -30,6 +30,8 @@ pub(crate) struct Filter(reload::Handle<Targets, Registry>);
 pub fn start(format: LogFormat, levels: Levels) -> Logging {
     let (filter, handle) = reload::Layer::new(targets(&levels));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // A reader of the log who has gone away is no reason to end.
+    let lines = lines.log_internal_errors(false);
     let lines = match format {
         LogFormat::Text => lines.compact().boxed(),
         LogFormat::Json => lines.json().boxed(),

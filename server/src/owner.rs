@@ -1,6 +1,7 @@
-//! Drives the metadata owner and the groups owner: one thread each, one input at a time.
+//! Drives the owners that have no connections of clients: one thread each, one input at a time.
 
 use crate::clock::Clock;
+use crate::links::OwnLinks;
 use crate::router::{End, Router};
 use base::{Instant, Now};
 use broker::loggers::{GROUPS, METADATA, NETWORK, REPLICATION};
@@ -54,26 +55,23 @@ impl Driven for Replication {
 }
 
 /// Runs an owner until its mailbox closes.
-pub(crate) fn run<D: Driven>(mut driven: D, mailbox: &Receiver<Input>, clock: Clock, router: &Router) {
+pub(crate) fn run<D: Driven>(driven: D, mailbox: &Receiver<Input>, clock: Clock, router: &Router) {
+    let mut shell = Shell { driven, clock, router, links: OwnLinks::default(), wake_at: None };
     let mut effects = Effects::default();
-    driven.start(clock.now(), &mut effects);
-    let mut wake_at = carry_out(&mut driven, effects, clock, router);
+    shell.driven.start(clock.now(), &mut effects);
+    shell.carry_out(effects);
     let mut announced = false;
     loop {
-        if !announced && driven.is_serving() {
+        if !announced && shell.driven.is_serving() {
             announced = true;
             // Nobody listens any more only when the process is ending already.
             let _ending = router.end.send(End::Serving);
         }
-        let Some(input) = next_input(mailbox, wake_at, clock) else { return };
-        let mut effects = Effects::default();
-        driven.handle(clock.now(), input, &mut effects);
-        wake_at = carry_out(&mut driven, effects, clock, router).into_iter().chain(wake_at).min();
-        if wake_at.is_some_and(|at| at <= clock.now().mono) {
-            wake_at = None;
-            let mut effects = Effects::default();
-            driven.handle(clock.now(), Input::Tick, &mut effects);
-            wake_at = carry_out(&mut driven, effects, clock, router).into_iter().chain(wake_at).min();
+        let Some(input) = next_input(mailbox, shell.wake_at, clock) else { return };
+        shell.input(input);
+        if shell.wake_at.is_some_and(|at| at <= clock.now().mono) {
+            shell.wake_at = None;
+            shell.input(Input::Tick);
         }
     }
 }
@@ -87,30 +85,51 @@ fn next_input(mailbox: &Receiver<Input>, wake_at: Option<Instant>, clock: Clock)
     }
 }
 
-/// Carries effects out; mail to itself is handled at once. Returns when the owner wants to be woken.
-fn carry_out<D: Driven>(driven: &mut D, effects: Effects, clock: Clock, router: &Router) -> Option<Instant> {
-    let mut wake_at = None;
-    let mut queue = VecDeque::from([effects]);
-    while let Some(effects) = queue.pop_front() {
-        wake_at = wake_at.into_iter().chain(effects.wake_at).min();
-        for (owner, mail) in effects.mail {
-            if owner == D::OWNER {
-                let mut more = Effects::default();
-                driven.handle(clock.now(), Input::Mail(mail), &mut more);
-                queue.push_back(more);
-            } else {
-                router.mail(owner, mail);
+/// An owner with what its thread knows of it.
+struct Shell<'a, D> {
+    driven: D,
+    clock: Clock,
+    router: &'a Router,
+    links: OwnLinks,
+    /// When the owner wants to be woken.
+    wake_at: Option<Instant>,
+}
+
+impl<D: Driven> Shell<'_, D> {
+    fn input(&mut self, input: Input) {
+        if !self.links.admit(&input) {
+            return;
+        }
+        let mut effects = Effects::default();
+        self.driven.handle(self.clock.now(), input, &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// Carries effects out; mail to itself is handled at once.
+    fn carry_out(&mut self, effects: Effects) {
+        let mut queue = VecDeque::from([effects]);
+        while let Some(mut effects) = queue.pop_front() {
+            self.links.note(&effects);
+            self.router.links(D::OWNER, &mut effects);
+            self.wake_at = self.wake_at.into_iter().chain(effects.wake_at).min();
+            for (owner, mail) in effects.mail {
+                if owner == D::OWNER {
+                    let mut more = Effects::default();
+                    self.driven.handle(self.clock.now(), Input::Mail(mail), &mut more);
+                    queue.push_back(more);
+                } else {
+                    self.router.mail(owner, mail);
+                }
+            }
+            for job in effects.jobs {
+                self.router.job(D::OWNER, job);
+            }
+            log(D::OWNER, &effects.log);
+            if let Some(reason) = effects.fatal {
+                self.router.fatal(reason);
             }
         }
-        for job in effects.jobs {
-            router.job(D::OWNER, job);
-        }
-        log(D::OWNER, &effects.log);
-        if let Some(reason) = effects.fatal {
-            router.fatal(reason);
-        }
     }
-    wake_at
 }
 
 /// Writes an owner's lines to the log, under its logger.

@@ -1,18 +1,17 @@
-//! Drives one reactor on one thread: a current-thread runtime, a task per connection, a mailbox.
+//! Drives one owner of connections on one thread: a current-thread runtime, a task per connection, a mailbox.
 
-use crate::admission::Admitted;
 use crate::clock::Clock;
 use crate::connection::{Outbox, Sent};
 use crate::inbox::{Arriving, Inbox};
+use crate::links::OwnLinks;
 use crate::patience::Patience;
-use crate::router::{Router, ToReactor};
-use base::Instant;
+use crate::router::{Accepted, Router, ToReactor};
+use base::{Instant, Now};
 use broker::loggers::NETWORK;
 use broker::{ConnId, Effects, Input, Mail, Owner, Reactor};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -22,7 +21,44 @@ use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 /// Bytes that may wait on one connection before its requests are no longer read.
 const OUTBOX_BYTES_MAX: u64 = 64 << 20;
 
-/// Limits that the reactor's shell enforces.
+/// An owner of connections as its shell sees it.
+pub(crate) trait Core: 'static {
+    fn owner(&self) -> Owner;
+    fn start(&mut self, now: Now, fx: &mut Effects);
+    fn handle(&mut self, now: Now, input: Input, fx: &mut Effects);
+    /// Whether more requests of a connection are taken.
+    fn may_read(&self, conn: ConnId) -> bool;
+    /// How many requests of a connection wait for their replies.
+    fn in_flight(&self, conn: ConnId) -> usize;
+    /// All effects so far are carried out.
+    fn note_done(&mut self, now: impl FnOnce() -> Instant);
+    /// True once it wants to be driven no further.
+    fn is_over(&self) -> bool;
+}
+
+impl Core for Reactor {
+    fn owner(&self) -> Owner {
+        Owner::Reactor(self.id())
+    }
+    fn start(&mut self, _now: Now, _fx: &mut Effects) {}
+    fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        Self::handle(self, now, input, fx);
+    }
+    fn may_read(&self, conn: ConnId) -> bool {
+        Self::may_read(self, conn)
+    }
+    fn in_flight(&self, conn: ConnId) -> usize {
+        Self::in_flight(self, conn)
+    }
+    fn note_done(&mut self, now: impl FnOnce() -> Instant) {
+        Self::note_done(self, now);
+    }
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// Limits that the shell enforces.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) frame_bytes_max: usize,
@@ -38,8 +74,9 @@ struct Handle {
     closing: RefCell<bool>,
 }
 
-struct Shell {
-    core: RefCell<Reactor>,
+struct Shell<C> {
+    core: RefCell<C>,
+    links: RefCell<OwnLinks>,
     connections: RefCell<BTreeMap<ConnId, Rc<Handle>>>,
     router: Router,
     clock: Clock,
@@ -47,11 +84,12 @@ struct Shell {
     wake_at: RefCell<Option<Instant>>,
     timer: Notify,
     drained: RefCell<Option<Sender<()>>>,
+    over: Notify,
 }
 
-/// Runs a reactor until its mailbox closes.
-pub(crate) fn run(
-    core: Reactor,
+/// Runs an owner of connections until it is over.
+pub(crate) fn run<C: Core>(
+    core: C,
     mailbox: UnboundedReceiver<ToReactor>,
     router: Router,
     clock: Clock,
@@ -60,6 +98,7 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let shell = Rc::new(Shell {
         core: RefCell::new(core),
+        links: RefCell::default(),
         connections: RefCell::default(),
         router,
         clock,
@@ -67,28 +106,34 @@ pub(crate) fn run(
         wake_at: RefCell::default(),
         timer: Notify::new(),
         drained: RefCell::default(),
+        over: Notify::new(),
     });
     let local = tokio::task::LocalSet::new();
     local.spawn_local(timer(shell.clone()));
-    local.block_on(&runtime, receive(shell, mailbox));
+    local.block_on(&runtime, async move {
+        tokio::select! {
+            () = receive(shell.clone(), mailbox) => {}
+            () = shell.over.notified() => {}
+        }
+    });
     Ok(())
 }
 
 /// The mailbox: what came together is handled together and carried out once.
-async fn receive(shell: Rc<Shell>, mut mailbox: UnboundedReceiver<ToReactor>) {
+async fn receive<C: Core>(shell: Rc<Shell<C>>, mut mailbox: UnboundedReceiver<ToReactor>) {
+    let mut effects = Effects::default();
+    shell.core.borrow_mut().start(shell.clock.now(), &mut effects);
+    shell.carry_out(effects);
     let mut next_connection = 0;
     let mut batch = Vec::new();
     while mailbox.recv_many(&mut batch, 256).await > 0 {
         let mut effects = Effects::default();
         for message in batch.drain(..) {
             match message {
-                ToReactor::Input(input) => {
-                    shell.core.borrow_mut().handle(shell.clock.now(), input, &mut effects)
-                }
-                ToReactor::Connection(stream, peer, admitted) => {
+                ToReactor::Input(input) => shell.handle(input, &mut effects),
+                ToReactor::Connection(accepted) => {
                     next_connection += 1;
-                    let conn = ConnId(next_connection);
-                    accept(&shell, conn, stream, (peer, admitted), &mut effects);
+                    take_in(&shell, ConnId(next_connection), accepted, &mut effects);
                 }
                 ToReactor::Drain(done) => {
                     *shell.drained.borrow_mut() = Some(done);
@@ -100,8 +145,8 @@ async fn receive(shell: Rc<Shell>, mut mailbox: UnboundedReceiver<ToReactor>) {
     }
 }
 
-/// Wakes the reactor when it asked to be woken.
-async fn timer(shell: Rc<Shell>) {
+/// Wakes the owner when it asked to be woken.
+async fn timer<C: Core>(shell: Rc<Shell<C>>) {
     loop {
         let at = *shell.wake_at.borrow();
         match at {
@@ -120,13 +165,8 @@ async fn timer(shell: Rc<Shell>) {
     }
 }
 
-fn accept(
-    shell: &Rc<Shell>,
-    conn: ConnId,
-    stream: std::net::TcpStream,
-    (peer, admitted): (SocketAddr, Admitted),
-    effects: &mut Effects,
-) {
+fn take_in<C: Core>(shell: &Rc<Shell<C>>, conn: ConnId, accepted: Accepted, effects: &mut Effects) {
+    let Accepted { stream, peer, listener, admitted } = accepted;
     let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
     let stream = match prepared.and_then(|()| TcpStream::from_std(stream)) {
         Ok(stream) => stream,
@@ -137,12 +177,7 @@ fn accept(
     let handle = Rc::new(Handle::default());
     shell.connections.borrow_mut().insert(conn, handle.clone());
     tracing::debug!(target: NETWORK, %peer, "a client has connected");
-    let peer = peer.ip().to_string();
-    shell.core.borrow_mut().handle(
-        shell.clock.now(),
-        Input::Connected { conn, peer, listener: "PLAINTEXT".into() },
-        effects,
-    );
+    shell.handle(Input::Connected { conn, peer: peer.ip().to_string(), listener }, effects);
     let shell = shell.clone();
     tokio::task::spawn_local(async move {
         let ended = serve(&shell, conn, &handle, &stream).await;
@@ -159,7 +194,12 @@ fn accept(
 }
 
 /// Reads frames and sends replies until either side closes.
-async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStream) -> io::Result<()> {
+async fn serve<C: Core>(
+    shell: &Rc<Shell<C>>,
+    conn: ConnId,
+    handle: &Handle,
+    stream: &TcpStream,
+) -> io::Result<()> {
     let mut inbox = Inbox::new(shell.limits.frame_bytes_max, shell.limits.arriving.clone());
     let mut patience = Patience::new(shell.limits.idle_max);
     loop {
@@ -198,7 +238,12 @@ async fn serve(shell: &Rc<Shell>, conn: ConnId, handle: &Handle, stream: &TcpStr
 }
 
 /// Reads what is there and hands on all whole frames. False when the peer has closed or must be closed.
-fn read(shell: &Rc<Shell>, conn: ConnId, stream: &TcpStream, inbox: &mut Inbox) -> io::Result<bool> {
+fn read<C: Core>(
+    shell: &Rc<Shell<C>>,
+    conn: ConnId,
+    stream: &TcpStream,
+    inbox: &mut Inbox,
+) -> io::Result<bool> {
     match inbox.read(stream) {
         Ok(0) => return Ok(false),
         Ok(_) => {}
@@ -209,10 +254,7 @@ fn read(shell: &Rc<Shell>, conn: ConnId, stream: &TcpStream, inbox: &mut Inbox) 
     let mut alive = true;
     loop {
         match inbox.next_frame() {
-            Ok(Some(frame)) => {
-                let input = Input::Frame { conn, frame };
-                shell.core.borrow_mut().handle(shell.clock.now(), input, &mut effects);
-            }
+            Ok(Some(frame)) => shell.handle(Input::Frame { conn, frame }, &mut effects),
             Ok(None) => break,
             Err(error) => {
                 let peer = stream.peer_addr();
@@ -226,11 +268,17 @@ fn read(shell: &Rc<Shell>, conn: ConnId, stream: &TcpStream, inbox: &mut Inbox) 
     Ok(alive)
 }
 
-impl Shell {
+impl<C: Core> Shell<C> {
     fn input(&self, input: Input) {
         let mut effects = Effects::default();
-        self.core.borrow_mut().handle(self.clock.now(), input, &mut effects);
+        self.handle(input, &mut effects);
         self.carry_out(effects);
+    }
+
+    fn handle(&self, input: Input, effects: &mut Effects) {
+        if self.links.borrow_mut().admit(&input) {
+            self.core.borrow_mut().handle(self.clock.now(), input, effects);
+        }
     }
 
     fn may_read(&self, conn: ConnId, handle: &Handle) -> bool {
@@ -246,9 +294,11 @@ impl Shell {
     }
 
     fn carry_out(&self, effects: Effects) {
-        let own = Owner::Reactor(self.core.borrow().id());
+        let own = self.core.borrow().owner();
         let mut queue = VecDeque::from([effects]);
-        while let Some(effects) = queue.pop_front() {
+        while let Some(mut effects) = queue.pop_front() {
+            self.links.borrow_mut().note(&effects);
+            self.router.links(own, &mut effects);
             for job in effects.jobs {
                 self.router.job(own, job);
             }
@@ -271,6 +321,9 @@ impl Shell {
             queue.retain(|effects| !effects.is_empty());
         }
         self.core.borrow_mut().note_done(|| self.clock.now().mono);
+        if self.core.borrow().is_over() {
+            self.over.notify_one();
+        }
     }
 
     fn deliver(&self, own: Owner, owner: Owner, mail: Mail, more: &mut Effects) {

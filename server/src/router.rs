@@ -1,11 +1,12 @@
-//! Who drives which owner: mailboxes, the job pool, and the end of the process.
+//! Who drives which owner: mailboxes, the job pool, the links, and the end of the process.
 
 use crate::admission::Admitted;
+use crate::links::ToLinks;
 use broker::loggers::NODE;
-use broker::{Input, Job, JobDone, Mail, Owner, Shared};
+use broker::{Effects, Input, Job, JobDone, Mail, Owner, Shared};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Threads that run jobs: flushes, Raft writes, deletions. They wait for the device most of the time.
 const JOB_THREADS: usize = 4;
@@ -16,21 +17,75 @@ pub(crate) enum ToReactor {
     /// For the reactor itself.
     Input(Input),
     /// A connection that was accepted for it.
-    Connection(std::net::TcpStream, std::net::SocketAddr, Admitted),
+    Connection(Accepted),
     /// No more connections; answer what is under way and say when done.
     Drain(tokio::sync::mpsc::Sender<()>),
 }
 
-/// Sends everything to where it belongs. Mailboxes are bounded by what can be under way: every mail answers a
-/// request in flight, tells of a partition, or ends a job.
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: std::net::SocketAddr,
+    /// By which listener it came.
+    pub(crate) listener: Arc<str>,
+    pub(crate) admitted: Admitted,
+}
+
+/// Where an owner finds what happens to it.
+#[derive(Clone, Debug)]
+pub(crate) enum Mailbox {
+    /// A thread takes one input at a time.
+    Thread(Sender<Input>),
+    /// A shell of connections takes them with everything else.
+    Shell(UnboundedSender<ToReactor>),
+}
+
+impl Mailbox {
+    /// False if nobody takes it any more.
+    fn put(&self, input: Input) -> bool {
+        match self {
+            Self::Thread(thread) => thread.send(input).is_ok(),
+            Self::Shell(shell) => shell.send(ToReactor::Input(input)).is_ok(),
+        }
+    }
+}
+
+/// The mailboxes of all owners. They are bounded by what can be under way: every mail answers a request in flight, tells
+/// of a partition, or ends a job; over a link comes what was asked over it.
+#[derive(Clone, Debug)]
+pub(crate) struct Owners {
+    pub(crate) reactors: Vec<UnboundedSender<ToReactor>>,
+    pub(crate) metadata: Mailbox,
+    pub(crate) groups: Mailbox,
+    pub(crate) replication: Mailbox,
+}
+
+impl Owners {
+    /// Delivers an input. A receiver that is gone means that the process is ending.
+    pub(crate) fn deliver(&self, owner: Owner, input: Input) {
+        let taken = match owner {
+            Owner::Reactor(id) => match self.reactors.get(usize::from(id)) {
+                Some(reactor) => reactor.send(ToReactor::Input(input)).is_ok(),
+                None => false,
+            },
+            Owner::Metadata => self.metadata.put(input),
+            Owner::Groups => self.groups.put(input),
+            Owner::Replication => self.replication.put(input),
+        };
+        if !taken {
+            tracing::debug!(target: NODE, ?owner, "mail for an owner that has ended");
+        }
+    }
+}
+
+/// Sends everything to where it belongs.
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
-    pub(crate) reactors: Vec<UnboundedSender<ToReactor>>,
-    pub(crate) metadata: Sender<Input>,
-    pub(crate) groups: Sender<Input>,
-    pub(crate) replication: Sender<Input>,
+    pub(crate) owners: Owners,
     pub(crate) jobs: Sender<(Owner, Job)>,
-    pub(crate) end: tokio::sync::mpsc::UnboundedSender<End>,
+    pub(crate) links: UnboundedSender<ToLinks>,
+    pub(crate) end: UnboundedSender<End>,
 }
 
 /// Why the process ends.
@@ -43,29 +98,22 @@ pub(crate) enum End {
 }
 
 impl Router {
-    /// Delivers an input. A receiver that is gone means that the process is ending.
-    pub(crate) fn deliver(&self, owner: Owner, input: Input) {
-        let gone = match owner {
-            Owner::Reactor(id) => match self.reactors.get(usize::from(id)) {
-                Some(reactor) => reactor.send(ToReactor::Input(input)).is_err(),
-                None => true,
-            },
-            Owner::Metadata => self.metadata.send(input).is_err(),
-            Owner::Groups => self.groups.send(input).is_err(),
-            Owner::Replication => self.replication.send(input).is_err(),
-        };
-        if gone {
-            tracing::debug!(target: NODE, ?owner, "mail for an owner that has ended");
-        }
-    }
-
     pub(crate) fn mail(&self, owner: Owner, mail: Mail) {
-        self.deliver(owner, Input::Mail(mail));
+        self.owners.deliver(owner, Input::Mail(mail));
     }
 
     pub(crate) fn job(&self, owner: Owner, job: Job) {
         if self.jobs.send((owner, job)).is_err() {
             self.fatal("the job threads have ended".into());
+        }
+    }
+
+    /// Takes what is for the links out of an owner's effects.
+    pub(crate) fn links(&self, owner: Owner, effects: &mut Effects) {
+        if let Some(wanted) = ToLinks::take(owner, effects)
+            && self.links.send(wanted).is_err()
+        {
+            self.fatal("the thread of the links has ended".into());
         }
     }
 
@@ -76,31 +124,39 @@ impl Router {
     }
 }
 
-/// The receiving ends that the threads take.
+/// The receiving ends that the threads of a node take.
 pub(crate) struct Mailboxes {
     pub(crate) metadata: Receiver<Input>,
     pub(crate) groups: Receiver<Input>,
     pub(crate) replication: Receiver<Input>,
     pub(crate) jobs: Receiver<(Owner, Job)>,
+    pub(crate) links: UnboundedReceiver<ToLinks>,
 }
 
-/// A router and its mailboxes.
+/// A node's router and its mailboxes.
 pub(crate) fn new(
     reactors: Vec<UnboundedSender<ToReactor>>,
-    end: tokio::sync::mpsc::UnboundedSender<End>,
+    end: UnboundedSender<End>,
 ) -> (Router, Mailboxes) {
     let (metadata, metadata_box) = channel();
     let (groups, groups_box) = channel();
     let (replication, replication_box) = channel();
     let (jobs, jobs_box) = channel();
-    let router = Router { reactors, metadata, groups, replication, jobs, end };
+    let (links, links_box) = unbounded_channel();
+    let owners = Owners {
+        reactors,
+        metadata: Mailbox::Thread(metadata),
+        groups: Mailbox::Thread(groups),
+        replication: Mailbox::Thread(replication),
+    };
     let mailboxes = Mailboxes {
         metadata: metadata_box,
         groups: groups_box,
         replication: replication_box,
         jobs: jobs_box,
+        links: links_box,
     };
-    (router, mailboxes)
+    (Router { owners, jobs, links, end }, mailboxes)
 }
 
 /// Starts the job threads.
@@ -111,19 +167,18 @@ pub(crate) fn start_jobs(
 ) -> std::io::Result<()> {
     let jobs = Arc::new(Mutex::new(jobs));
     for number in 0..JOB_THREADS {
-        let (jobs, shared, router) = (jobs.clone(), shared.clone(), router.clone());
-        crate::thread::start(&format!("job-{number}"), router.clone(), move || {
-            run_jobs(&jobs, &shared, &router)
-        })?;
+        let (jobs, shared, owners) = (jobs.clone(), shared.clone(), router.owners.clone());
+        let work = move || run_jobs(&jobs, &shared, &owners);
+        crate::thread::start(&format!("job-{number}"), router.end.clone(), work)?;
     }
     Ok(())
 }
 
-fn run_jobs(jobs: &Mutex<Receiver<(Owner, Job)>>, shared: &Shared, router: &Router) {
+fn run_jobs(jobs: &Mutex<Receiver<(Owner, Job)>>, shared: &Shared, owners: &Owners) {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((owner, job)) = next else { return };
         let done: JobDone = job.run(shared);
-        router.deliver(owner, Input::JobDone(done));
+        owners.deliver(owner, Input::JobDone(done));
     }
 }

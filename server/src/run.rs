@@ -1,24 +1,31 @@
 //! A node's life: open, serve, drain, end.
 
-use crate::admission::{Admission, Pace};
+use crate::accept::Acceptor;
 use crate::clock::{Clock, entropy};
+use crate::forming::Forming;
+use crate::http::{self, Door, Phase};
 use crate::inbox::Arriving;
+use crate::listen::{self, Listening};
 use crate::logging::Logging;
-use crate::reactor::Limits;
-use crate::router::{End, Router, ToReactor};
-use crate::{http, listen, owner, reactor, router, settings, thread};
+use crate::owner::{self, Driven};
+use crate::reactor::{self, Limits};
+use crate::router::{self, End, Router, ToReactor};
+use crate::{links, settings, thread};
 use base::Span;
-use broker::loggers::{NETWORK, NODE};
-use broker::{Boot, Booted};
-use cluster::config::{NodeConfig, Overrides};
+use broker::loggers::NODE;
+use broker::{Boot, Booted, Census, Founding, Input, Opened};
+use cluster::Endpoint;
+use cluster::config::{ConnectionLimits, Layers, NodeConfig, Overrides};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seglog::disk::RealDisk;
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 
 /// How to run a node.
 pub struct Options {
@@ -68,64 +75,61 @@ fn failed(error: impl fmt::Display) -> ServerError {
 /// # Errors
 /// When it cannot start, or must not go on.
 pub fn run(options: Options) -> Result<(), ServerError> {
-    let config = settings::resolve(&options.settings).map_err(failed)?;
+    let Options { settings, http, logging, shutdown_timeout, announce } = options;
+    let config = settings::resolve(&settings).map_err(failed)?;
     raise_open_file_limit();
-    let clock = Clock::new();
-    let (listener, address) = open_listener(&config)?;
-    let endpoint = listen::endpoint(&config, &config.listeners[0], address).map_err(ServerError)?;
-    let http = options.http.as_ref().map(|(host, port)| listen::bind(host, *port, "--http")).transpose();
+    let listening = listen::open(&config).map_err(ServerError)?;
+    let endpoints = listen::endpoints(&config, &listening).map_err(ServerError)?;
+    let http = http.as_ref().map(|(host, port)| listen::bind(host, *port, "--http")).transpose();
     let http = http.map_err(ServerError)?;
-    let reactors = reactor_count();
-    let boot = Boot {
-        config: config.clone(),
-        fixed: options.settings,
-        disk: Arc::new(
-            RealDisk::create_root(config.log_dir.as_ref())
-                .map_err(|error| unusable_directory(&config, &error))?,
-        ),
-        directory: absolute(&config.log_dir),
-        boot_id: boot_id(),
-        endpoints: vec![endpoint.clone()],
-        reactors,
-        seed: entropy().map_err(failed)?,
-    };
-    let booted = broker::boot(boot, clock.now()).map_err(failed)?;
-    booted.shared.loggers.start(options.logging.levels, Box::new(options.logging.filter));
-    let mut node = Running::start(booted, clock, &config)?;
     let http_address = http.as_ref().map(|(_, address)| *address);
+    let (end, end_box) = unbounded_channel();
+    let process = Process { clock: Clock::new(), config, listening, end, door: Arc::default() };
     if let Some((listener, _)) = http {
-        let state = node.http_state();
-        thread::start("http", node.router.clone(), move || {
-            if let Err(error) = http::run(listener, state) {
-                tracing::error!(target: NODE, %error, "the HTTP listener has ended");
-            }
-        })
-        .map_err(failed)?;
+        process.open_door(listener).map_err(failed)?;
     }
+    let boot = process.boot(settings, endpoints)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let announced = Announced {
-        kafka: format!("{}:{}", bracketed(&endpoint.host), endpoint.port),
-        http: http_address,
-        cluster_id: node.cluster_id.clone(),
-        directory: absolute(&config.log_dir),
-    };
     runtime.block_on(async move {
-        node.until_serving().await?;
-        (options.announce)(&announced);
-        node.serve(listener, options.shutdown_timeout).await
+        let mut until = Until { end: end_box, signals: Signals::catch().map_err(failed)? };
+        let Some(booted) = process.belong(&boot, &mut until).await? else { return Ok(()) };
+        booted.shared.loggers.start(logging.levels, Box::new(logging.filter));
+        let node = Running::start(*booted, &process)?;
+        process.door.show(node.http_state());
+        let mut accepting = JoinSet::new();
+        let acceptor = node.acceptor();
+        let (early, late): (Vec<_>, Vec<_>) =
+            process.listening.iter().partition(|listening| node.is_early(&process.config, listening));
+        acceptor.accept_on(early, &mut accepting).map_err(failed)?;
+        if !until.serving().await? {
+            return Ok(());
+        }
+        acceptor.accept_on(late, &mut accepting).map_err(failed)?;
+        process.door.enter(Phase::Ready);
+        announce(&Announced {
+            kafka: advertised(&process.config, &boot.endpoints),
+            http: http_address,
+            cluster_id: node.cluster_id.clone(),
+            directory: boot.directory,
+        });
+        until.ended().await?;
+        accepting.shutdown().await;
+        process.close();
+        node.drain_for(shutdown_timeout, &mut until.signals).await;
+        Ok(())
     })
+}
+
+/// Where clients are told to connect, for people.
+fn advertised(config: &NodeConfig, endpoints: &[Endpoint]) -> String {
+    let for_clients = endpoints.iter().find(|endpoint| !config.is_for_nodes(&endpoint.listener));
+    let shown = |endpoint: &Endpoint| format!("{}:{}", bracketed(&endpoint.host), endpoint.port);
+    for_clients.or(endpoints.first()).map(shown).unwrap_or_default()
 }
 
 /// An IPv6 address needs brackets before a port.
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
-}
-
-fn open_listener(config: &NodeConfig) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let [listener] = config.listeners.as_slice() else {
-        return Err(ServerError("listeners: this version serves exactly one listener".into()));
-    };
-    listen::bind(&listener.host, listener.port, "--listen (listeners)").map_err(ServerError)
 }
 
 fn unusable_directory(config: &NodeConfig, error: &seglog::disk::DiskError) -> ServerError {
@@ -160,114 +164,223 @@ fn raise_open_file_limit() {
     }
 }
 
+/// What there is before there is a node, and as long as the process lives.
+struct Process {
+    clock: Clock,
+    config: NodeConfig,
+    listening: Vec<Listening>,
+    end: UnboundedSender<End>,
+    door: Arc<Door>,
+}
+
+impl Process {
+    fn boot(&self, settings: Overrides, endpoints: Vec<Endpoint>) -> Result<Boot, ServerError> {
+        let config = &self.config;
+        let disk = RealDisk::create_root(config.log_dir.as_ref());
+        Ok(Boot {
+            config: config.clone(),
+            fixed: settings,
+            disk: Arc::new(disk.map_err(|error| unusable_directory(config, &error))?),
+            directory: absolute(&config.log_dir),
+            boot_id: boot_id(),
+            endpoints,
+            reactors: reactor_count(),
+            seed: entropy().map_err(failed)?,
+        })
+    }
+
+    fn open_door(&self, listener: std::net::TcpListener) -> std::io::Result<()> {
+        let door = self.door.clone();
+        thread::start("http", self.end.clone(), move || {
+            if let Err(error) = http::run(listener, door) {
+                tracing::error!(target: NODE, %error, "the HTTP listener has ended");
+            }
+        })
+        .map(drop)
+    }
+
+    /// Opens the data directory. One that belongs to no cluster yet forms one with others, or joins one, before that;
+    /// `None` if a signal came first.
+    async fn belong(&self, boot: &Boot, until: &mut Until) -> Result<Option<Box<Booted>>, ServerError> {
+        loop {
+            let founding = match broker::open(boot.clone(), self.clock.now()).map_err(failed)? {
+                Opened::Node(booted) => return Ok(Some(booted)),
+                Opened::Founding(founding) => founding,
+            };
+            self.door.enter(Phase::Founding);
+            let mut forming = self.form(founding, &boot.fixed).map_err(failed)?;
+            tokio::select! {
+                () = forming.wait() => {}
+                ended = until.ended() => return ended.map(|()| None),
+            }
+            self.door.enter(Phase::Starting);
+        }
+    }
+
+    fn form(&self, founding: Box<Founding>, fixed: &Overrides) -> std::io::Result<Forming> {
+        let name = self.config.peer_listener().map(|listener| listener.name.as_str());
+        let peers = self.listening.iter().find(|listening| Some(&*listening.name) == name);
+        let peers = peers.ok_or_else(|| std::io::Error::other("there is no listener for other nodes"))?;
+        let fixed = fixed.clone();
+        let limits_now = Box::new(move || {
+            let none = Overrides::new();
+            ConnectionLimits::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed })
+        });
+        Forming::start(founding, peers, (self.limits(), limits_now), self.clock, self.end.clone())
+    }
+
+    fn limits(&self) -> Limits {
+        let config = &self.config;
+        Limits {
+            frame_bytes_max: config.request_bytes_max as usize,
+            arriving: Arriving::new(config.queued_bytes_max),
+            idle_max: config.connections_idle_max.map(Span::as_nanos).map(Duration::from_nanos),
+        }
+    }
+
+    /// Nobody is taken in any more.
+    fn close(self) {
+        self.door.enter(Phase::Draining);
+        drop(self.listening);
+    }
+
+    /// The largest answer of another node: as a request may be, and with what a fetch brings.
+    fn answer_bytes_max(&self) -> usize {
+        self.config.request_bytes_max as usize + self.config.fetch_bytes_max as usize
+    }
+}
+
+/// What the process waits for besides its work.
+struct Until {
+    end: UnboundedReceiver<End>,
+    signals: Signals,
+}
+
+/// The signals that ask for an end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Until {
+    /// Until the node serves: true. False if a signal came first.
+    async fn serving(&mut self) -> Result<bool, ServerError> {
+        tokio::select! {
+            end = self.end.recv() => match end {
+                Some(End::Serving) => Ok(true),
+                Some(End::Fatal(reason)) => Err(ServerError(reason)),
+                None => Err(ServerError("all threads have ended".into())),
+            },
+            () = self.signals.next() => Ok(false),
+        }
+    }
+
+    /// Until a signal asks for an end, or going on would break a promise.
+    async fn ended(&mut self) -> Result<(), ServerError> {
+        loop {
+            tokio::select! {
+                end = self.end.recv() => if let Some(End::Fatal(reason)) = end { return Err(ServerError(reason)) },
+                () = self.signals.next() => return Ok(()),
+            }
+        }
+    }
+}
+
 /// A node whose threads run.
 struct Running {
     router: Router,
-    end: UnboundedReceiver<End>,
     cluster_id: String,
     shared: Arc<broker::Shared>,
     view: Arc<Mutex<Arc<broker::View>>>,
-    ready: Arc<AtomicBool>,
     clock: Clock,
 }
 
 impl Running {
-    fn start(booted: Booted, clock: Clock, config: &NodeConfig) -> Result<Self, ServerError> {
+    fn start(booted: Booted, process: &Process) -> Result<Self, ServerError> {
         let Booted { shared, reactors, metadata, groups, replication, latest_view } = booted;
-        let (end, end_box) = unbounded_channel();
+        let (clock, end) = (process.clock, process.end.clone());
         let (senders, boxes): (Vec<_>, Vec<_>) =
             reactors.iter().map(|_| unbounded_channel::<ToReactor>()).unzip();
-        let (router, mailboxes) = router::new(senders, end);
+        let (router, mailboxes) = router::new(senders, end.clone());
         router::start_jobs(mailboxes.jobs, &shared, &router).map_err(failed)?;
-        let idle_max = config.connections_idle_max.map(Span::as_nanos).map(Duration::from_nanos);
-        let arriving = Arriving::new(config.queued_bytes_max);
-        let limits = Limits { frame_bytes_max: config.request_bytes_max as usize, arriving, idle_max };
+        let (own, wanted, answer_bytes_max) = (router.clone(), mailboxes.links, process.answer_bytes_max());
+        thread::start("links", end.clone(), move || {
+            if let Err(error) = links::run(wanted, own.owners.clone(), answer_bytes_max) {
+                own.fatal(format!("the links could not start: {error}"));
+            }
+        })
+        .map_err(failed)?;
+        let limits = process.limits();
         for (core, mailbox) in reactors.into_iter().zip(boxes) {
             let (own, limits) = (router.clone(), limits.clone());
             let name = format!("reactor-{}", core.id());
-            thread::start(&name, router.clone(), move || {
+            thread::start(&name, end.clone(), move || {
                 if let Err(error) = reactor::run(core, mailbox, own.clone(), clock, limits) {
                     own.fatal(format!("a reactor could not start: {error}"));
                 }
             })
             .map_err(failed)?;
         }
-        let own = router.clone();
-        let inbox = mailboxes.groups;
-        thread::start("groups", router.clone(), move || owner::run(groups, &inbox, clock, &own))
-            .map_err(failed)?;
-        let own = router.clone();
-        let inbox = mailboxes.replication;
-        thread::start("replication", router.clone(), move || owner::run(replication, &inbox, clock, &own))
-            .map_err(failed)?;
         let cluster_id = metadata.view().node.cluster_id.clone();
-        let own = router.clone();
-        let inbox = mailboxes.metadata;
-        thread::start("metadata", router.clone(), move || owner::run(metadata, &inbox, clock, &own))
-            .map_err(failed)?;
-        let ready = Arc::new(AtomicBool::new(false));
-        Ok(Self { router, end: end_box, cluster_id, shared, view: latest_view, ready, clock })
+        drive("groups", groups, mailboxes.groups, clock, &router)?;
+        drive("replication", replication, mailboxes.replication, clock, &router)?;
+        drive("metadata", metadata, mailboxes.metadata, clock, &router)?;
+        Ok(Self { router, cluster_id, shared, view: latest_view, clock })
     }
 
     fn http_state(&self) -> http::State {
         http::State {
             shared: self.shared.clone(),
             router: self.router.clone(),
-            ready: self.ready.clone(),
             view: self.view.clone(),
             clock: self.clock,
             window: Arc::default(),
         }
     }
 
-    async fn until_serving(&mut self) -> Result<(), ServerError> {
-        match self.end.recv().await {
-            Some(End::Serving) => {
-                self.ready.store(true, Ordering::Release);
-                Ok(())
-            }
-            Some(End::Fatal(reason)) => Err(ServerError(reason)),
-            None => Err(ServerError("all threads have ended".into())),
-        }
+    fn acceptor(&self) -> Arc<Acceptor> {
+        let view = self.view.clone();
+        let limits =
+            Box::new(move || view.lock().unwrap_or_else(PoisonError::into_inner).connection_limits());
+        Acceptor::new(self.router.owners.reactors.clone(), limits, self.clock)
     }
 
-    /// Accepts until a signal comes, then drains.
-    async fn serve(&mut self, listener: TcpListener, drain: Duration) -> Result<(), ServerError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut acceptor = Acceptor {
-            router: self.router.clone(),
-            admission: Admission::new(),
-            pace: Pace::default(),
-            view: self.view.clone(),
-            clock: self.clock,
-            next: 0,
-        };
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => acceptor.accept(accepted).await,
-                end = self.end.recv() => if let Some(End::Fatal(reason)) = end { return Err(ServerError(reason)) },
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-            }
-        }
-        drop(listener);
-        self.ready.store(false, Ordering::Release);
+    /// Whether a listener is served before the node is ready for clients: other nodes are needed to become so.
+    fn is_early(&self, config: &NodeConfig, listening: &Listening) -> bool {
+        let is_for_peers = config.peer_listener().is_some_and(|peers| *peers.name == *listening.name);
+        let census = Census::take(&self.view.lock().unwrap_or_else(PoisonError::into_inner));
+        let has_peers = config.voters.len() > 1
+            || !config.bootstrap_servers.is_empty()
+            || census.active_brokers + census.fenced_brokers > 1;
+        listening.for_nodes || (is_for_peers && has_peers)
+    }
+
+    /// Answers what is under way, for so long and until a signal comes.
+    async fn drain_for(&self, drain: Duration, signals: &mut Signals) {
         tracing::info!(target: NODE, "draining: no new connections, requests under way are answered");
         tokio::select! {
             () = self.drain() => {}
             () = tokio::time::sleep(drain) => tracing::warn!(target: NODE, "the shutdown timeout is over: ending with requests under way"),
-            _ = terminate.recv() => tracing::warn!(target: NODE, "a second signal: ending at once"),
-            _ = interrupt.recv() => tracing::warn!(target: NODE, "a second signal: ending at once"),
+            () = signals.next() => tracing::warn!(target: NODE, "a second signal: ending at once"),
         }
-        Ok(())
     }
 
     async fn drain(&self) {
         let (done, mut all_done) = tokio::sync::mpsc::channel(1);
-        for reactor in &self.router.reactors {
+        for reactor in &self.router.owners.reactors {
             // A reactor that is gone has nothing to drain.
             let _gone = reactor.send(ToReactor::Drain(done.clone()));
         }
@@ -278,46 +391,15 @@ impl Running {
     }
 }
 
-/// Hands new connections to the reactors in turn.
-struct Acceptor {
-    router: Router,
-    admission: Arc<Admission>,
-    pace: Pace,
-    view: Arc<Mutex<Arc<broker::View>>>,
+/// Starts an owner's thread.
+fn drive<D: Driven + Send + 'static>(
+    name: &str,
+    driven: D,
+    inbox: Receiver<Input>,
     clock: Clock,
-    next: usize,
-}
-
-impl Acceptor {
-    async fn accept(&mut self, accepted: std::io::Result<(tokio::net::TcpStream, SocketAddr)>) {
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, most likely: give others time to close theirs.
-                tracing::warn!(target: NETWORK, %error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                return;
-            }
-        };
-        let limits = self.view.lock().unwrap_or_else(PoisonError::into_inner).connection_limits();
-        let limits = match limits {
-            Ok(limits) => limits,
-            Err(error) => return tracing::error!(target: NETWORK, %error, "no connection can be accepted"),
-        };
-        let since_start = Duration::from_nanos(self.clock.now().mono.as_nanos());
-        let wait = self.pace.wait(since_start, limits.per_second_max);
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        let admitted = match self.admission.admit(peer.ip(), &limits) {
-            Ok(admitted) => admitted,
-            // Dropping the stream closes it.
-            Err(reason) => return tracing::warn!(target: NETWORK, %peer, "a connection is refused: {reason}"),
-        };
-        self.next = (self.next + 1) % self.router.reactors.len();
-        if let (Ok(stream), Some(reactor)) = (stream.into_std(), self.router.reactors.get(self.next)) {
-            // A reactor that is gone ends the process by itself.
-            let _gone = reactor.send(ToReactor::Connection(stream, peer, admitted));
-        }
-    }
+    router: &Router,
+) -> Result<(), ServerError> {
+    let own = router.clone();
+    let work = move || owner::run(driven, &inbox, clock, &own);
+    thread::start(name, router.end.clone(), work).map(drop).map_err(failed)
 }

@@ -74,6 +74,7 @@ impl From<TrimError> for ErrorCode {
         match error {
             TrimError::BeyondHighWatermark => Self::OffsetOutOfRange,
             TrimError::CompactedOnly => Self::PolicyViolation,
+            TrimError::NotLeader => Self::NotLeaderOrFollower,
             TrimError::Storage => Self::KafkaStorageError,
         }
     }

@@ -1,6 +1,7 @@
 //! DescribeProducers (61): the idempotent producers that a partition remembers.
 
 use super::{Acl, Answer, Api, OnView, ViewContext};
+use base::LeaderEpoch;
 use wire::ErrorCode;
 use wire::describe_producers::{
     DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
@@ -29,7 +30,10 @@ impl OnView for DescribeProducers {
 
 fn partition(cx: &ViewContext<'_>, topic: &str, index: i32) -> PartitionResponse {
     let blank = PartitionResponse { partition_index: index, ..PartitionResponse::default() };
-    match super::find_replica(cx.view, topic, index) {
+    let led = super::find_replica(cx.view, topic, index).and_then(|replica| {
+        replica.check_epoch(LeaderEpoch::UNKNOWN).map(|()| replica).map_err(|error| error.code)
+    });
+    match led {
         Ok(replica) => PartitionResponse { active_producers: replica.producers(producer), ..blank },
         Err(code) => {
             let code = if code == ErrorCode::UnknownTopicOrPartition {

@@ -1,7 +1,8 @@
 //! Fetch (1): read batches; waits until there are enough.
 //!
-//! Version notes: from version 7 on sessions (KIP-227), from version 13 on topics by id. A client that claims
-//! to be a replica is refused: replicas come with a peer's identity.
+//! Version notes: from version 7 on sessions (KIP-227), from version 13 on topics by id. A replica says in which life
+//! it is from version 15 on (KIP-903), and what it believes to be safe from version 18 on. Whoever claims to be a replica
+//! without a peer's identity is refused.
 
 use super::{Acl, Api, Malformed};
 use crate::effects::{Asked, Effects, Fragment, Reply};
@@ -11,15 +12,17 @@ use crate::reactor::Reactor;
 use crate::reactor::fetch::{Terms, Waiting};
 use crate::reactor::reader::{Marks, Place, Reader};
 use crate::reactor::session::Context;
-use crate::replica::{Isolation, Read, ReadError, Replica, Wish};
-use crate::view::View;
-use base::{EndOffset, LeaderEpoch, Now, PartitionIndex, Span};
+use crate::replica::{Following, Isolation, Read, ReadError, Replica, Wish};
+use crate::view::{BrokerEndpoint, View};
+use base::{BrokerId, EndOffset, LeaderEpoch, Now, PartitionIndex, Span, hit};
 use bytes::Bytes;
+use cluster::PartitionState;
+use cluster::partition::Incarnation;
 use seglog::ReadSlice;
 use std::sync::Arc;
 use wire::fetch::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
-    PartitionData,
+    NodeEndpoint, PartitionData,
 };
 use wire::{ErrorCode, Records};
 
@@ -40,6 +43,13 @@ impl Api for Fetch {
             request.session_epoch = -1;
         }
     }
+
+    fn downgrade(version: i16, response: &mut FetchResponse) {
+        // Before version 16 leaders were named without their addresses (KIP-951).
+        if version < 16 {
+            response.node_endpoints.clear();
+        }
+    }
 }
 
 pub(super) fn handle(
@@ -49,11 +59,14 @@ pub(super) fn handle(
     fx: &mut Effects,
 ) -> Result<(), Malformed> {
     let request = super::decode::<Fetch>(&asked)?;
-    if request.replica_id >= 0 {
-        let reply = refusal(&asked, ErrorCode::ClusterAuthorizationFailed)?;
-        reactor.complete(asked.token, reply, fx);
-        return Ok(());
-    }
+    let follower = match follower(reactor, &asked, &request) {
+        Ok(follower) => follower,
+        Err(code) => {
+            let reply = refusal(&asked, code)?;
+            reactor.complete(asked.token, reply, fx);
+            return Ok(());
+        }
+    };
     let max = u32::try_from(request.max_bytes).unwrap_or(0).min(reactor.view.node.config.fetch_bytes_max);
     let terms = Terms {
         isolation: if request.isolation_level == 1 {
@@ -64,9 +77,31 @@ pub(super) fn handle(
         bytes_min: u64::try_from(request.min_bytes).unwrap_or(0),
         bytes_max: max,
         wait_max: Span::from_wire_millis(i64::from(request.max_wait_ms)),
+        follower,
     };
     reactor.fetch(now, asked.without_body(), request, terms, fx);
     Ok(())
+}
+
+/// The replica that fetches, if one does. One that says it is an earlier life of a broker is none any more.
+fn follower(
+    reactor: &Reactor,
+    asked: &Asked,
+    request: &FetchRequest,
+) -> Result<Option<Incarnation>, ErrorCode> {
+    if request.replica_id < 0 {
+        return Ok(None);
+    }
+    let life = Incarnation { id: BrokerId(request.replica_id), epoch: request.replica_state.replica_epoch };
+    if life.epoch < 0 || asked.node != Some(life.id) {
+        return Err(ErrorCode::ClusterAuthorizationFailed);
+    }
+    let known = reactor.view.image.broker(life.id);
+    if known.is_some_and(|known| known.epoch > life.epoch) {
+        hit!(follower_of_an_earlier_life);
+        return Err(ErrorCode::StaleBrokerEpoch);
+    }
+    Ok(Some(life))
 }
 
 /// The reply to a fetch that is not carried out at all.
@@ -108,13 +143,13 @@ impl Found {
 }
 
 /// Looks once at every partition of a fetch that has news; of the others it is known what they are.
-pub(crate) fn look(view: &View, reader: &mut Reader, waiting: &Waiting) -> Found {
+pub(crate) fn look(view: &View, reader: &mut Reader, waiting: &Waiting, now: Now, fx: &mut Effects) -> Found {
     let mut found = Found::default();
     let news = reader.news();
     let parts = if waiting.context.is_incremental() { &news } else { &waiting.named };
     for part in parts {
         if reader.has_news(*part) {
-            look_at(view, reader, waiting, *part, &mut found);
+            look_at(view, reader, waiting, *part, &mut found, (now, fx));
         } else if let Some(place) = reader.place(*part) {
             let data = data(&place.wanted, waiting.isolation, place.seen, None);
             found.parts.push(FoundPart { part: *part, data, slice: None });
@@ -123,7 +158,14 @@ pub(crate) fn look(view: &View, reader: &mut Reader, waiting: &Waiting) -> Found
     found
 }
 
-fn look_at(view: &View, reader: &mut Reader, waiting: &Waiting, part: u32, found: &mut Found) {
+fn look_at(
+    view: &View,
+    reader: &mut Reader,
+    waiting: &Waiting,
+    part: u32,
+    found: &mut Found,
+    (now, fx): (Now, &mut Effects),
+) {
     let Some(place) = reader.place(part) else { return };
     let left = u64::from(waiting.bytes_max).saturating_sub(found.bytes);
     let wanted = &place.wanted;
@@ -136,7 +178,8 @@ fn look_at(view: &View, reader: &mut Reader, waiting: &Waiting, part: u32, found
         whole_batch: found.bytes == 0,
         reader: reader.waiter(part),
     };
-    let (replica, read) = match read_place(view, place, &wish) {
+    let follower = waiting.follower.map(|life| Following { life, high_watermark: place.follower_knows() });
+    let (replica, read) = match read_place(view, place, &wish, follower.as_ref(), (now, fx)) {
         Ok((replica, read)) => (replica, read),
         Err(data) => {
             found.urgent = true;
@@ -144,6 +187,7 @@ fn look_at(view: &View, reader: &mut Reader, waiting: &Waiting, part: u32, found
         }
     };
     let marks = (read.high_watermark.0, read.log_start.0);
+    found.urgent |= read.is_news;
     let slice = read.slice.filter(|slice| slice.length > 0);
     found.bytes += slice.as_ref().map_or(0, |slice| slice.length);
     let data = data(wanted, waiting.isolation, marks, slice.as_ref());
@@ -152,12 +196,30 @@ fn look_at(view: &View, reader: &mut Reader, waiting: &Waiting, part: u32, found
     found.parts.push(FoundPart { part, data, slice });
 }
 
-fn read_place(view: &View, place: &Place, wish: &Wish) -> Result<(Arc<Replica>, Read), Box<PartitionData>> {
+fn read_place(
+    view: &View,
+    place: &Place,
+    wish: &Wish,
+    follower: Option<&Following>,
+    (now, fx): (Now, &mut Effects),
+) -> Result<(Arc<Replica>, Read), Box<PartitionData>> {
     let replica = match place.replica.upgrade() {
         Some(replica) => replica,
         None => find_replica(view, place)?.clone(),
     };
-    let read = replica.read(wish).map_err(|ReadError { code }| Box::new(error(&place.wanted, code)))?;
+    let read = match follower {
+        None => replica.read(wish),
+        Some(follower) => replica.serve(wish, follower, now.mono, fx),
+    };
+    let read = read.map_err(|ReadError { code }| {
+        let mut data = error(&place.wanted, code);
+        if follower.is_some() && code == ErrorCode::OffsetOutOfRange {
+            // Where a follower may start over.
+            data.log_start_offset = replica.earliest().offset.0;
+        }
+        tell_leader(view, &replica, &mut data);
+        Box::new(data)
+    })?;
     if let Some((epoch, end)) = read.diverges {
         let mut data = error(&place.wanted, ErrorCode::None);
         data.diverging_epoch =
@@ -176,13 +238,27 @@ fn find_replica<'a>(view: &'a View, place: &Place) -> Result<&'a Arc<Replica>, B
     let state = topic.partition(index).ok_or_else(|| fail(ErrorCode::UnknownTopicOrPartition))?;
     view.replica(topic.id, index).ok_or_else(|| {
         let mut data = fail(ErrorCode::NotLeaderOrFollower);
-        data.current_leader = LeaderIdAndEpoch {
-            leader_id: state.leader.map_or(-1, |id| id.0),
-            leader_epoch: state.leader_epoch.0,
-            ..LeaderIdAndEpoch::default()
-        };
+        data.current_leader = leader_of(state);
         data
     })
+}
+
+fn leader_of(state: &PartitionState) -> LeaderIdAndEpoch {
+    LeaderIdAndEpoch {
+        leader_id: state.leader.map_or(-1, |id| id.0),
+        leader_epoch: state.leader_epoch.0,
+        ..LeaderIdAndEpoch::default()
+    }
+}
+
+/// Whoever has the wrong broker, or the wrong idea of who leads, is told who does (KIP-951).
+fn tell_leader(view: &View, replica: &Replica, data: &mut PartitionData) {
+    let is_wrong = |code: ErrorCode| data.error_code == code as i16;
+    if is_wrong(ErrorCode::NotLeaderOrFollower) || is_wrong(ErrorCode::FencedLeaderEpoch) {
+        let topic = view.image.topic_by_id(replica.topic);
+        let state = topic.and_then(|topic| topic.partition(replica.index));
+        data.current_leader = state.map(leader_of).unwrap_or_default();
+    }
 }
 
 fn data(
@@ -226,13 +302,39 @@ fn error(part: &FetchPartition, code: ErrorCode) -> PartitionData {
     }
 }
 
+/// The brokers that an answer names as leaders.
+fn endpoints(view: &View, listener: &str, responses: &[FetchableTopicResponse]) -> Vec<NodeEndpoint> {
+    let parts = responses.iter().flat_map(|topic| &topic.partitions);
+    let mut leaders: Vec<i32> =
+        parts.map(|part| part.current_leader.leader_id).filter(|leader| *leader >= 0).collect();
+    leaders.sort_unstable();
+    leaders.dedup();
+    let endpoint = |leader| view.endpoint_of(BrokerId(leader), listener);
+    let node = |endpoint: BrokerEndpoint<'_>| NodeEndpoint {
+        node_id: endpoint.id.0,
+        host: endpoint.host.into(),
+        port: i32::from(endpoint.port),
+        rack: endpoint.rack.map(Into::into),
+        ..NodeEndpoint::default()
+    };
+    leaders.into_iter().filter_map(endpoint).map(node).collect()
+}
+
 /// Turns what was found into the reply, leaving out what the session need not be told.
-pub(crate) fn reply(reader: &mut Reader, waiting: &Waiting, found: Found) -> Result<Reply, Malformed> {
+pub(crate) fn reply(
+    view: &View,
+    listener: &str,
+    reader: &mut Reader,
+    waiting: &Waiting,
+    found: Found,
+) -> Result<Reply, Malformed> {
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
     let mut files = Vec::new();
     for FoundPart { part, data, slice } in found.parts {
         let marks: Marks = (data.high_watermark, data.log_start_offset);
-        let (with_records, is_well) = (slice.is_some(), data.error_code == 0);
+        // A log that has to be cut is told so until it is.
+        let is_well = data.error_code == 0 && data.diverging_epoch.end_offset < 0;
+        let with_records = slice.is_some();
         let changed = with_records || !is_well || reader.must_tell(part, marks);
         if waiting.context.is_incremental() && !changed {
             continue;
@@ -261,6 +363,8 @@ pub(crate) fn reply(reader: &mut Reader, waiting: &Waiting, found: Found) -> Res
         Context::Full => 0,
         Context::New(id) | Context::Incremental(id) => id,
     };
-    let response = FetchResponse { session_id, responses, ..FetchResponse::default() };
+    let node_endpoints = endpoints(view, listener, &responses);
+    let mut response = FetchResponse { session_id, responses, node_endpoints, ..FetchResponse::default() };
+    Fetch::downgrade(waiting.asked.head.version, &mut response);
     frame::encode_fragments::<FetchRequest>(&waiting.asked, &response, files)
 }

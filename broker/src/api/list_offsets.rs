@@ -48,10 +48,14 @@ impl Api for ListOffsets {
     }
 
     fn downgrade(version: i16, response: &mut ListOffsetsResponse) {
-        // Older clients do not know leader epochs.
-        if version < 4 {
-            for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            // Older clients do not know leader epochs.
+            if version < 4 {
                 partition.leader_epoch = -1;
+            }
+            // Nor do they know that an end may not be known yet (KIP-207).
+            if version < 5 && partition.error_code == ErrorCode::OffsetNotAvailable as i16 {
+                partition.error_code = ErrorCode::LeaderNotAvailable as i16;
             }
         }
     }
@@ -151,7 +155,7 @@ fn answer_one(
 
 fn look_up(replica: &Replica, timestamp: i64, isolation: Isolation) -> Result<Option<Position>, ErrorCode> {
     match timestamp {
-        LATEST => Ok(Some(replica.latest(isolation))),
+        LATEST => replica.latest(isolation).map(Some),
         EARLIEST | EARLIEST_LOCAL => Ok(Some(replica.earliest())),
         MAX_TIMESTAMP => replica.max_timestamp(),
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(None),

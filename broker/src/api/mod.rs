@@ -47,6 +47,7 @@ mod operations;
 mod peer_form;
 mod peer_greet;
 mod peer_join;
+mod peer_progress;
 mod peer_quorum;
 mod peer_snapshot;
 mod produce;
@@ -320,6 +321,7 @@ pub(crate) const PEER_TABLE: &[Row] = &[
     controller::<broker_registration::BrokerRegistration>(),
     controller::<broker_heartbeat::BrokerHeartbeat>(),
     controller::<allocate_producer_ids::AllocateProducerIds>(),
+    reactor::<peer_progress::PeerProgress>(peer_progress::handle),
     reactor::<peer_greet::PeerGreet>(peer_greet::handle),
     one_way::<peer_quorum::PeerQuorum>(Owner::Metadata, StateOwner::Quorum),
     one_way::<peer_form::PeerForm>(Owner::Metadata, StateOwner::Quorum),
@@ -336,7 +338,7 @@ pub(crate) fn peer_row(key: i16) -> Option<&'static Row> {
 /// The row of an API key.
 #[must_use]
 pub(crate) fn row(key: i16) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.key as i16 == key)
+    TABLE.iter().chain(PEER_TABLE).find(|row| row.key as i16 == key)
 }
 
 const fn view<A: OnView>() -> Row {

@@ -9,14 +9,15 @@ use crate::effects::{Asked, Effects, Reply};
 use crate::reactor::Reactor;
 use crate::reactor::produce::{Part, Waiting};
 use crate::replica::{Acks, ProduceError, Produced, Waiter};
+use crate::view::{BrokerEndpoint, View};
 use base::{Now, PartitionIndex, Span};
 use bytes::Bytes;
 use cluster::Topic;
 use core::ops::RangeInclusive;
 use std::sync::Arc;
 use wire::produce::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceData, PartitionProduceResponse,
-    ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData,
+    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use wire::{ErrorCode, Records};
 
@@ -26,6 +27,13 @@ impl Api for Produce {
     type Request = ProduceRequest;
     const ACL: Acl = Acl::WriteTopic;
     const ADVERTISED: RangeInclusive<i16> = 0..=13;
+
+    fn downgrade(version: i16, response: &mut ProduceResponse) {
+        // Before version 10 nobody was told who leads (KIP-951).
+        if version < 10 {
+            response.node_endpoints.clear();
+        }
+    }
 }
 
 pub(super) fn handle(
@@ -121,7 +129,7 @@ impl Turn<'_> {
             return refused(index, code);
         }
         let Some(replica) = self.reactor.view.replica(topic.id, PartitionIndex(index)).cloned() else {
-            return not_leader(topic, index);
+            return refused(index, ErrorCode::NotLeaderOrFollower);
         };
         let records = match data.records {
             Some(Records::Bytes(bytes)) => bytes,
@@ -135,7 +143,7 @@ impl Turn<'_> {
                 self.parts.push(Part { topic: place.0, partition: place.1, waits: produced.waits });
                 accepted(index, &produced)
             }
-            Err(error) => failed(topic, index, error),
+            Err(error) => failed(index, error),
         }
     }
 }
@@ -167,21 +175,9 @@ fn refused(index: i32, code: ErrorCode) -> PartitionProduceResponse {
     }
 }
 
-fn not_leader(topic: &Topic, index: i32) -> PartitionProduceResponse {
-    let mut response = refused(index, ErrorCode::NotLeaderOrFollower);
-    if let Some(state) = topic.partition(PartitionIndex(index)) {
-        response.current_leader = LeaderIdAndEpoch {
-            leader_id: state.leader.map_or(-1, |id| id.0),
-            leader_epoch: state.leader_epoch.0,
-            ..LeaderIdAndEpoch::default()
-        };
-    }
-    response
-}
-
-fn failed(topic: &Topic, index: i32, error: ProduceError) -> PartitionProduceResponse {
+fn failed(index: i32, error: ProduceError) -> PartitionProduceResponse {
     if error.code == ErrorCode::NotLeaderOrFollower {
-        return not_leader(topic, index);
+        return refused(index, error.code);
     }
     let record = |(batch_index, message): (i32, String)| BatchIndexAndErrorMessage {
         batch_index,
@@ -197,6 +193,45 @@ fn failed(topic: &Topic, index: i32, error: ProduceError) -> PartitionProduceRes
 }
 
 /// Encodes the reply of a request whose parts are all decided.
-pub(crate) fn reply(asked: &Asked, response: ProduceResponse) -> Result<Reply, Malformed> {
+pub(crate) fn reply(
+    view: &View,
+    listener: &str,
+    asked: &Asked,
+    mut response: ProduceResponse,
+) -> Result<Reply, Malformed> {
+    response.node_endpoints = name_leaders(view, listener, &mut response.responses);
     encode::<Produce>(asked, response).map(Reply::bytes)
+}
+
+/// Says of partitions that this broker does not lead who does, as far as is known (KIP-951).
+fn name_leaders(view: &View, listener: &str, responses: &mut [TopicProduceResponse]) -> Vec<NodeEndpoint> {
+    let mut endpoints: Vec<NodeEndpoint> = Vec::new();
+    for topic in responses {
+        let is_elsewhere =
+            |part: &&mut PartitionProduceResponse| part.error_code == ErrorCode::NotLeaderOrFollower as i16;
+        for part in topic.partition_responses.iter_mut().filter(is_elsewhere) {
+            let known = view.topic_of(&topic.name, topic.topic_id);
+            let state = known.and_then(|known| known.partition(PartitionIndex(part.index)));
+            let Some(state) = state else { continue };
+            part.current_leader = LeaderIdAndEpoch {
+                leader_id: state.leader.map_or(-1, |id| id.0),
+                leader_epoch: state.leader_epoch.0,
+                ..LeaderIdAndEpoch::default()
+            };
+            let leader = state.leader.and_then(|leader| view.endpoint_of(leader, listener));
+            let is_new = |leader: &BrokerEndpoint<'_>| endpoints.iter().all(|e| e.node_id != leader.id.0);
+            endpoints.extend(leader.filter(is_new).map(node_endpoint));
+        }
+    }
+    endpoints
+}
+
+fn node_endpoint(endpoint: BrokerEndpoint<'_>) -> NodeEndpoint {
+    NodeEndpoint {
+        node_id: endpoint.id.0,
+        host: endpoint.host.into(),
+        port: i32::from(endpoint.port),
+        rack: endpoint.rack.map(Into::into),
+        ..NodeEndpoint::default()
+    }
 }

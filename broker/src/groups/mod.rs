@@ -115,6 +115,7 @@ impl Groups {
             | Mail::Reply { .. }
             | Mail::Refused { .. }
             | Mail::Readable { .. }
+            | Mail::Replicas(_)
             | Mail::Upkeep => {
                 fx.fatal = Some("the groups owner was sent another owner's mail".into());
             }

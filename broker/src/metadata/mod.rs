@@ -209,6 +209,7 @@ impl Metadata {
             | Mail::View(_)
             | Mail::Safe { .. }
             | Mail::CountGroups(_)
+            | Mail::Replicas(_)
             | Mail::Readable { .. } => {
                 fx.fatal = Some("the metadata owner was sent another owner's mail".into())
             }
@@ -306,6 +307,7 @@ impl Metadata {
             }
             other @ (JobDone::Flushed(_)
             | JobDone::ShardLoaded { .. }
+            | JobDone::Cut { .. }
             | JobDone::Trimmed { .. }
             | JobDone::Deleted(_)
             | JobDone::Checkpointed { .. }

@@ -6,7 +6,7 @@ use crate::job::Job;
 use crate::replica::{Opening, Replica};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas};
-use base::{Now, PartitionIndex, TopicId, hit};
+use base::{EndOffset, Now, PartitionIndex, TopicId, hit};
 use cluster::config::{ResourceKind, TopicConfig};
 use cluster::{Delta, Image, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
@@ -121,7 +121,7 @@ impl Target<'_> {
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             if let Some(replica) = replicas.get(&(topic.id, index)) {
-                replica.lead(own, state, fx);
+                replica.assume(own, state, now.mono, fx);
                 continue;
             }
             if !state.is_on(own) {
@@ -134,6 +134,7 @@ impl Target<'_> {
                 index,
                 config: config.clone(),
                 producer_expiration: self.node.config.producer_id_expiration,
+                high_watermark: self.known_safe(&topic.name, index),
             };
             let mut opened = Replica::open(opening.clone(), own, state, now);
             if let Err(OpenLogError::WrongTopic { found }) = opened
@@ -164,6 +165,12 @@ impl Target<'_> {
                 }
             }
         }
+    }
+
+    /// What was known to be safe of a partition at the last clean end.
+    fn known_safe(&self, topic: &str, index: PartitionIndex) -> EndOffset {
+        let name = PartitionName::new(topic, index);
+        name.map_or(EndOffset::ZERO, |name| self.shared.flusher.high_watermark(&name))
     }
 
     /// Takes away a directory that a deleted topic has left under a name that is wanted, but only if the

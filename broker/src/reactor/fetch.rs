@@ -3,13 +3,14 @@
 //! A connection has one fetch under way at a time, as in Kafka; those that its client sent meanwhile stand in line.
 
 use super::Reactor;
-use super::reader::Reader;
+use super::reader::{Kind, Reader};
 use super::session::{Begun, Context, Sessions};
 use crate::api::{FetchFound, fetch_look, fetch_refusal, fetch_reply};
 use crate::effects::{Asked, ConnId, Effects, Level};
 use crate::job::{Job, Warm};
 use crate::replica::Isolation;
 use base::{Instant, Now, hit};
+use cluster::partition::Incarnation;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wire::ErrorCode;
 use wire::fetch::FetchRequest;
@@ -23,6 +24,8 @@ pub(crate) struct Waiting {
     /// The places that the answer names whatever is found there; others are named if they have news.
     pub(crate) named: Vec<u32>,
     pub(crate) isolation: Isolation,
+    /// The replica that fetches, if it is no consumer.
+    pub(crate) follower: Option<Incarnation>,
     /// It waits until there are this many bytes,
     bytes_min: u64,
     pub(crate) bytes_max: u32,
@@ -39,6 +42,7 @@ pub(crate) struct Terms {
     pub(crate) bytes_min: u64,
     pub(crate) bytes_max: u32,
     pub(crate) wait_max: base::Span,
+    pub(crate) follower: Option<Incarnation>,
 }
 
 /// What a connection has under way.
@@ -156,7 +160,8 @@ impl Reactor {
         terms: Terms,
         fx: &mut Effects,
     ) {
-        let (begun, reader) = match self.reader_of(now, &asked, &request, fx) {
+        let is_follower = terms.follower.is_some();
+        let (begun, reader) = match self.reader_of(now, &asked, &request, is_follower, fx) {
             Ok(known) => known,
             Err(code) => return self.refuse_fetch(&asked, code, fx),
         };
@@ -169,6 +174,7 @@ impl Reactor {
             reader,
             named: if begun.context.is_incremental() { Vec::new() } else { named },
             isolation: terms.isolation,
+            follower: terms.follower,
             bytes_min: terms.bytes_min,
             bytes_max: terms.bytes_max,
             bytes: 0,
@@ -186,6 +192,7 @@ impl Reactor {
         now: Now,
         asked: &Asked,
         request: &FetchRequest,
+        is_follower: bool,
         fx: &mut Effects,
     ) -> Result<(Begun, u64), ErrorCode> {
         let owner = self.owner();
@@ -196,8 +203,8 @@ impl Reactor {
             Some(reader) => reader,
             None => *fetches.plain.entry(asked.token.conn).or_insert(number),
         };
-        let is_session = begun.reader.is_some();
-        fetches.readers.entry(reader).or_insert_with(|| Reader::new(reader, owner, is_session));
+        let kind = Kind { is_session: begun.reader.is_some(), is_follower };
+        fetches.readers.entry(reader).or_insert_with(|| Reader::new(reader, owner, kind));
         for gone in begun.gone.iter().chain(&[reader]) {
             // Its client has gone on without the answer, over another connection.
             self.cut_short(now, *gone, fx);
@@ -227,7 +234,7 @@ impl Reactor {
     /// Answers a fetch if it can be, else lets it wait.
     fn try_fetch(&mut self, now: Now, mut waiting: Waiting, fx: &mut Effects) {
         let Some(reader) = self.fetches.readers.get_mut(&waiting.reader) else { return };
-        let found = fetch_look(&self.view, reader, &waiting);
+        let found = fetch_look(&self.view, reader, &waiting, now, fx);
         let enough = found.bytes >= waiting.bytes_min || found.urgent;
         // Nothing to wait for: no partitions at all, or no time.
         if enough || reader.is_empty() || waiting.deadline <= now.mono {
@@ -310,8 +317,9 @@ impl Reactor {
 
     fn answer_fetch(&mut self, now: Now, waiting: &Waiting, found: FetchFound, fx: &mut Effects) {
         let token = waiting.asked.token;
+        let listener = self.listener_of(token.conn);
         let reply = match self.fetches.readers.get_mut(&waiting.reader) {
-            Some(reader) => fetch_reply(reader, waiting, found),
+            Some(reader) => fetch_reply(&self.view, &listener, reader, waiting, found),
             None => return,
         };
         match reply {

@@ -247,6 +247,7 @@ impl Reactor {
             | Mail::Control { .. }
             | Mail::Greeted(_)
             | Mail::CountGroups(_)
+            | Mail::Replicas(_)
             | Mail::Upkeep => {
                 fx.fatal = Some("a reactor was sent a request for another owner".into());
             }
@@ -303,6 +304,11 @@ impl Reactor {
         for (key, since) in self.done.drain(..) {
             self.latencies.note(key, now.since(since));
         }
+    }
+
+    /// The name of the listener that a connection came in by.
+    pub(crate) fn listener_of(&self, conn: ConnId) -> Arc<str> {
+        self.connections.get(&conn).map(|connection| connection.listener.clone()).unwrap_or_default()
     }
 
     /// Closes the connection of a client that sent what cannot be answered.

@@ -113,7 +113,8 @@ impl Reactor {
     }
 
     fn answer_produce(&mut self, waiting: Waiting, fx: &mut Effects) {
-        match produce_reply(&waiting.asked, waiting.response) {
+        let listener = self.listener_of(waiting.asked.token.conn);
+        match produce_reply(&self.view, &listener, &waiting.asked, waiting.response) {
             Ok(reply) => self.complete(waiting.asked.token, reply, fx),
             Err(error) => fx.log(Level::Error, format!("a Produce response cannot be encoded: {error:?}")),
         }

@@ -6,7 +6,7 @@
 
 use crate::effects::Owner;
 use crate::replica::{Replica, Waiter};
-use base::Uuid;
+use base::{EndOffset, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use wire::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
@@ -42,13 +42,30 @@ pub(crate) struct Place {
     named: u64,
 }
 
+/// What kind of reader it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// The client is told only what changed.
+    pub(crate) is_session: bool,
+    /// It is a replica: it reads up to the end of the log and not only what is safe.
+    pub(crate) is_follower: bool,
+}
+
+impl Place {
+    /// What a follower believes to be safe: what it was told last, or what it said. The first time in a leader's epoch it
+    /// knows nothing, and is told at once even if there is nothing to read: before it has heard that its log is the
+    /// beginning of this one, it may not say what is on its disk.
+    pub(crate) fn follower_knows(&self) -> Option<EndOffset> {
+        self.told.map(|(high_watermark, _)| EndOffset(high_watermark))
+    }
+}
+
 /// A reader and its partitions.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) id: u64,
     owner: Owner,
-    /// True if the client is told only what changed.
-    is_session: bool,
+    kind: Kind,
     places: BTreeMap<u32, Place>,
     by_topic: BTreeMap<Arc<TopicKey>, BTreeMap<i32, u32>>,
     /// Places that have to be looked at, in the order of service.
@@ -67,11 +84,11 @@ pub(crate) struct Reader {
 const UNNAMED_MAX: usize = 16;
 
 impl Reader {
-    pub(crate) fn new(id: u64, owner: Owner, is_session: bool) -> Self {
+    pub(crate) fn new(id: u64, owner: Owner, kind: Kind) -> Self {
         Self {
             id,
             owner,
-            is_session,
+            kind,
             places: BTreeMap::new(),
             by_topic: BTreeMap::new(),
             news: BTreeSet::new(),
@@ -110,7 +127,7 @@ impl Reader {
                 named.extend(self.want_one(&key, wanted));
             }
         }
-        if !self.is_session && self.places.len() > 2 * named.len() + UNNAMED_MAX {
+        if !self.kind.is_session && self.places.len() > 2 * named.len() + UNNAMED_MAX {
             self.drop_unnamed();
         }
         named
@@ -124,13 +141,16 @@ impl Reader {
         let Some(part) = known else { return Some(self.add(key, wanted, true)) };
         let place = self.places.get_mut(&part)?;
         let is_repeated = place.named == self.requests;
-        if is_repeated && !self.is_session {
+        if is_repeated && !self.kind.is_session {
             let part = self.add(key, wanted, false);
             self.repeated.push(part);
             return Some(part);
         }
         place.named = self.requests;
         if place.wanted != wanted {
+            if place.wanted.current_leader_epoch != wanted.current_leader_epoch {
+                place.told = None;
+            }
             place.wanted = wanted;
             place.waits = false;
             self.settle(part);
@@ -259,7 +279,10 @@ impl Reader {
         let waiter = self.waiter(part);
         let Some(place) = self.places.get_mut(&part) else { return 0 };
         let Some(replica) = place.replica.upgrade() else { return 0 };
-        let more = replica.watch(waiter, place.safe_bytes);
+        let more = match self.kind.is_follower {
+            true => replica.watch_end(waiter, place.safe_bytes),
+            false => replica.watch(waiter, place.safe_bytes),
+        };
         place.safe_bytes = place.safe_bytes.saturating_add(more);
         more
     }
@@ -284,7 +307,7 @@ impl Reader {
     /// Puts a place among those with news, or takes it out.
     fn settle(&mut self, part: u32) {
         let Some(place) = self.places.get(&part) else { return };
-        let is_told = !self.is_session || place.told == Some(place.seen);
+        let is_told = !self.kind.is_session || place.told == Some(place.seen);
         if place.waits && is_told {
             self.news.remove(&(place.turn, part));
         } else {

@@ -4,6 +4,7 @@ use super::accept::codec_of;
 use super::{Inner, Replica, Waiter};
 use crate::census::LocalPartition;
 use base::{EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit};
+use cluster::Leader;
 use seglog::{PartitionName, ReadSlice, RecordCodec};
 use wire::ErrorCode;
 use wire::record::Compression;
@@ -46,6 +47,8 @@ pub(crate) struct Read {
     pub(crate) slice: Option<ReadSlice>,
     /// True if there is nothing to read and the reader will be told when there is.
     pub(crate) waits: bool,
+    /// There is something that a follower is told even without records: more is safe than it knows.
+    pub(crate) is_news: bool,
     /// Where the client's log leaves this one: it has to be cut there (KIP-595).
     pub(crate) diverges: Option<(LeaderEpoch, EndOffset)>,
     /// Bytes that were safe at this moment, for [`Replica::watch`].
@@ -58,6 +61,15 @@ pub(crate) struct Position {
     pub(crate) timestamp: Timestamp,
     pub(crate) offset: EndOffset,
     pub(crate) epoch: LeaderEpoch,
+}
+
+/// From where to where a partition reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) name: PartitionName,
+    pub(crate) start: EndOffset,
+    pub(crate) end: EndOffset,
+    pub(crate) high_watermark: EndOffset,
 }
 
 /// A producer that the partition remembers.
@@ -79,7 +91,8 @@ impl Replica {
         let (log_start, end) = (inner.log.start(), inner.log.end());
         let diverges = inner.diverges(wish)?;
         let safe_bytes = inner.safe_bytes;
-        let mut read = Read { high_watermark, log_start, slice: None, waits: false, diverges, safe_bytes };
+        let (waits, is_news) = (false, false);
+        let mut read = Read { high_watermark, log_start, slice: None, waits, is_news, diverges, safe_bytes };
         if diverges.is_some() {
             return Ok(read);
         }
@@ -105,10 +118,11 @@ impl Replica {
         self.inner().check_epoch(epoch)
     }
 
-    /// The end of what a reader may see.
-    pub(crate) fn latest(&self, _isolation: Isolation) -> Position {
+    /// The end of what a reader may see, once that is known.
+    pub(crate) fn latest(&self, _isolation: Isolation) -> Result<Position, ErrorCode> {
         let inner = self.inner();
-        Position { timestamp: Timestamp::NONE, offset: inner.high_watermark(), epoch: inner.epoch() }
+        inner.check_settled()?;
+        Ok(Position { timestamp: Timestamp::NONE, offset: inner.high_watermark(), epoch: inner.epoch() })
     }
 
     /// The log's beginning.
@@ -125,7 +139,7 @@ impl Replica {
         let high_watermark = inner.high_watermark();
         let opener = Opener { bytes_max: inner.config.max_decompressed_bytes };
         let hit = inner.log.find_time(timestamp, &opener).map_err(|e| read_code(e).code)?;
-        Ok(hit.map(position).filter(|found| found.offset < high_watermark))
+        inner.seen(hit.map(position), high_watermark)
     }
 
     /// The record with the greatest timestamp.
@@ -134,7 +148,7 @@ impl Replica {
         let high_watermark = inner.high_watermark();
         let opener = Opener { bytes_max: inner.config.max_decompressed_bytes };
         let hit = inner.log.find_latest_time(&opener).map_err(|e| read_code(e).code)?;
-        Ok(hit.map(position).filter(|found| found.offset < high_watermark))
+        inner.seen(hit.map(position), high_watermark)
     }
 
     /// The greatest epoch not above `epoch`, and where it ends.
@@ -149,10 +163,13 @@ impl Replica {
         self.inner().log.size().unwrap_or(0)
     }
 
-    /// How far it has come, and how many in-sync replicas acks=all needs; `None` once it is gone.
-    pub(crate) fn census(&self) -> Option<(LocalPartition, usize)> {
+    /// How far it has come, and how many in-sync replicas acks=all needs if it leads; `None` once it is gone.
+    pub(crate) fn census(&self) -> Option<(LocalPartition, Option<usize>)> {
         let mut inner = self.inner();
-        inner.leader.as_ref()?;
+        if inner.role.is_gone() {
+            return None;
+        }
+        let min_isr = inner.role.leader().map(|_| inner.config.min_insync_replicas as usize);
         let local = LocalPartition {
             topic: self.name.clone(),
             index: self.index,
@@ -161,7 +178,7 @@ impl Replica {
             end: inner.log.end(),
             bytes: inner.log.size().unwrap_or(0),
         };
-        Some((local, inner.config.min_insync_replicas as usize))
+        Some((local, min_isr))
     }
 
     /// What the partition remembers of producers.
@@ -179,11 +196,12 @@ impl Replica {
         known.map(|known| show(&known)).collect()
     }
 
-    /// The partition's name, beginning and end, for the checkpoints of a clean end.
-    pub(crate) fn bounds(&self) -> Option<(PartitionName, EndOffset, EndOffset)> {
+    /// The partition's name and bounds, for the checkpoints of a clean end.
+    pub(crate) fn bounds(&self) -> Option<Bounds> {
         let inner = self.inner();
-        inner.leader.as_ref()?;
-        Some((inner.log.name().clone(), inner.log.start(), inner.log.end()))
+        let (name, start, end) = (inner.log.name().clone(), inner.log.start(), inner.log.end());
+        let high_watermark = inner.high_watermark();
+        (!inner.role.is_gone()).then_some(Bounds { name, start, end, high_watermark })
     }
 }
 
@@ -198,11 +216,35 @@ impl Inner {
     }
 
     fn epoch(&self) -> LeaderEpoch {
-        self.leader.as_ref().map_or(LeaderEpoch::UNKNOWN, |leader| leader.epoch)
+        self.role.leader().map_or(LeaderEpoch::UNKNOWN, |leader| leader.epoch)
     }
 
-    fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ReadError> {
-        let Some(leader) = &self.leader else {
+    /// A new leader may not know yet that something is safe which clients have been told of before. Then nobody is told an
+    /// end that lies before what they have seen (KIP-207).
+    fn check_settled(&self) -> Result<(), ErrorCode> {
+        let settled = |leader: &Leader| leader.high_watermark() >= leader.epoch_start();
+        if self.role.leader().is_some_and(settled) {
+            return Ok(());
+        }
+        hit!(end_not_known_yet);
+        Err(ErrorCode::OffsetNotAvailable)
+    }
+
+    /// A record that was found, if readers may see it. There may be one that they will see later.
+    fn seen(
+        &self,
+        found: Option<Position>,
+        high_watermark: EndOffset,
+    ) -> Result<Option<Position>, ErrorCode> {
+        let seen = found.filter(|found| found.offset < high_watermark);
+        if seen.is_none() {
+            self.check_settled()?;
+        }
+        Ok(seen)
+    }
+
+    pub(super) fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ReadError> {
+        let Some(leader) = self.role.leader() else {
             return Err(ReadError { code: ErrorCode::NotLeaderOrFollower });
         };
         match epoch {
@@ -233,7 +275,7 @@ impl RecordCodec for Opener {
     }
 }
 
-fn read_code(error: seglog::ReadError) -> ReadError {
+pub(super) fn read_code(error: seglog::ReadError) -> ReadError {
     let code = match error {
         seglog::ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         seglog::ReadError::Damaged(_) => ErrorCode::CorruptMessage,

@@ -1,15 +1,20 @@
-//! One partition as this node holds it: its log and its leader, behind one leaf lock, and those who wait for it.
+//! One partition as this node holds it: its log and what it is to it, behind one leaf lock, and those who wait for it.
 //!
 //! The lock is held for offset assignment and the write, never for a flush. No two partition locks are ever
 //! held at once.
 
 mod accept;
+mod follow;
+mod lead;
 mod look;
 mod own;
+mod role;
 mod tend;
 mod wait;
 
 pub(crate) use accept::{Opened, codec_of};
+pub(crate) use follow::{Copied, Cut, Served, TakeError, Took};
+pub(crate) use lead::Following;
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError, Wish};
 pub(crate) use tend::{Compaction, Look};
 pub(crate) use wait::Waiter;
@@ -18,10 +23,13 @@ use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
 use crate::upkeep::Stirred;
 use accept::{Accepted, accept, too_large};
-use base::{BrokerId, EndOffset, LastOffset, Now, PartitionIndex, Span, Timestamp, TopicId, hit, planted};
+use base::{
+    BrokerId, EndOffset, LastOffset, LeaderEpoch, Now, PartitionIndex, Span, Timestamp, TopicId, planted,
+};
+use cluster::PartitionState;
 use cluster::config::{Durability, TimestampType, TopicConfig};
 use cluster::partition::Rules;
-use cluster::{Leader, PartitionState, Progress};
+use role::Role;
 use seglog::dir::{FlushJob, FlushOutcome, Flushed, LogDir};
 use seglog::producer::ProducerError;
 use seglog::{AppendError, Log, LogConfig, OpenLogError, Origin, PartitionName};
@@ -54,8 +62,7 @@ pub struct Replica {
 #[derive(Debug)]
 struct Inner {
     log: Log,
-    /// `None` once the partition has been deleted.
-    leader: Option<Leader>,
+    role: Role,
     config: Arc<TopicConfig>,
     /// How many replicas there are: no more than these can be in sync.
     replicas: usize,
@@ -64,10 +71,10 @@ struct Inner {
     scheduled: bool,
     /// Bytes appended since the partition was opened, for those who wait for an amount.
     bytes: u64,
-    /// Those bytes at the high watermark.
+    /// Those bytes at the high watermark: exact when all of them are safe, else as if all records were of one size.
     safe_bytes: u64,
-    /// Those bytes when the flush under way began.
-    flushing_bytes: u64,
+    /// The high watermark that they belong to.
+    safe_to: EndOffset,
     tending: Tending,
 }
 
@@ -99,6 +106,15 @@ enum Told {
     Safe,
     Gone,
     Readable(u64),
+}
+
+/// What follows a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AfterFlush {
+    /// There is more to flush already.
+    pub(crate) again: bool,
+    /// The leader is to be told.
+    pub(crate) reports: bool,
 }
 
 /// Why a produce was refused.
@@ -140,6 +156,8 @@ pub(crate) enum TrimError {
     BeyondHighWatermark,
     /// A topic that is only compacted loses no records by request.
     CompactedOnly,
+    /// Somebody else leads.
+    NotLeader,
     /// The disk failed.
     Storage,
 }
@@ -171,54 +189,38 @@ pub(crate) struct Opening<'a> {
     pub(crate) index: PartitionIndex,
     pub(crate) config: Arc<TopicConfig>,
     pub(crate) producer_expiration: Span,
+    /// What is known to be safe of its log, if that is there.
+    pub(crate) high_watermark: EndOffset,
 }
 
 impl Replica {
-    /// Opens the partition's log, creating it if need be, with this broker (`own`) as its leader.
+    /// Opens the partition's log, creating it if need be, and makes of it what the controller has decided.
     pub(crate) fn open(
         opening: Opening<'_>,
         own: BrokerId,
         state: &PartitionState,
         now: Now,
     ) -> Result<Self, OpenLogError> {
-        let Opening { dir, topic, name, index, config, producer_expiration } = opening;
+        let Opening { dir, topic, name, index, config, producer_expiration, .. } = opening;
         let log_config = log_config(&config, producer_expiration);
         let partition = PartitionName::new(name, index).ok_or(OpenLogError::Fenced)?;
-        let mut log = Log::create(dir, &partition, topic, log_config, now)?;
-        log.begin_epoch(state.leader_epoch);
-        let progress = Progress { log_end: log.end(), flushed: log.flushed() };
-        // What recovery kept was flushed before: with no other replica in sync all of it is safe.
-        let leader = Leader::new(own, state, rules(&config), progress, log.start());
-        let inner = Inner {
+        let log = Log::create(dir, &partition, topic, log_config, now)?;
+        // No more is known to be safe than what was known at a clean end: how far the others are has to be heard anew.
+        let high_watermark = opening.high_watermark.clamp(log.start(), log.end());
+        let mut inner = Inner {
             log,
-            leader: Some(leader),
+            role: Role::StandsBy { epoch: LeaderEpoch::UNKNOWN, high_watermark },
             config,
             replicas: state.replicas.len(),
             waiters: Waiters::default(),
             scheduled: false,
             bytes: 0,
             safe_bytes: 0,
-            flushing_bytes: 0,
+            safe_to: high_watermark,
             tending: Tending::default(),
         };
+        let _nobody_waits = inner.assume(own, state, now.mono);
         Ok(Self { topic, name: name.clone(), index, inner: Mutex::new(inner) })
-    }
-
-    /// Leads in a new epoch, if the controller says so: what is appended from now on is told apart from what was.
-    pub(crate) fn lead(&self, own: BrokerId, state: &PartitionState, fx: &mut Effects) {
-        let mut inner = self.inner();
-        let Some(leader) = &inner.leader else { return };
-        if state.leader != Some(own) || state.leader_epoch <= leader.epoch {
-            return;
-        }
-        hit!(partition_led_anew);
-        let (own_progress, high_watermark) = (leader.own(), leader.high_watermark());
-        let rules = rules(&inner.config);
-        inner.log.begin_epoch(state.leader_epoch);
-        inner.leader = Some(Leader::new(own, state, rules, own_progress, high_watermark));
-        let told = inner.wake();
-        drop(inner);
-        tell(told, fx);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -269,28 +271,27 @@ impl Replica {
     pub(crate) fn begin_flush(&self) -> Option<FlushJob> {
         let mut inner = self.inner();
         inner.scheduled = false;
-        inner.flushing_bytes = inner.bytes;
         // What is deleted need not be durable.
-        inner.leader.as_ref()?;
+        if inner.role.is_gone() {
+            return None;
+        }
         inner.log.flush_job()
     }
 
-    /// Takes note of a flush. Returns true if there is more to flush already.
-    pub(crate) fn flushed(&self, outcome: FlushOutcome, fx: &mut Effects) -> bool {
+    /// Takes note of a flush.
+    pub(crate) fn flushed(&self, outcome: FlushOutcome, fx: &mut Effects) -> AfterFlush {
         let mut inner = self.inner();
         let postponed = matches!(outcome.flushed, Flushed::Postponed);
         inner.log.flushed_to(&outcome);
         let flushed = inner.log.flushed();
-        let moved = inner.leader.as_mut().is_some_and(|leader| leader.flushed(flushed));
-        if moved {
-            inner.safe_bytes = inner.safe_bytes.max(inner.flushing_bytes);
-        }
-        let told = if moved { inner.wake() } else { Vec::new() };
+        let moved = inner.role.leader_mut().is_some_and(|leader| leader.flushed(flushed));
+        let told = inner.wake_if(moved);
         let again = postponed && !inner.scheduled;
         inner.scheduled |= again;
+        let reports = inner.follower_flushed(flushed);
         drop(inner);
         tell(told, fx);
-        again
+        AfterFlush { again, reports }
     }
 
     /// A flush failed: nothing of it counts.
@@ -304,13 +305,10 @@ impl Replica {
     pub(crate) fn configure(&self, config: Arc<TopicConfig>, producer_expiration: Span, fx: &mut Effects) {
         let mut inner = self.inner();
         inner.log.configure(log_config(&config, producer_expiration));
-        let moved = inner.leader.as_mut().is_some_and(|leader| leader.set_rules(rules(&config)));
+        let moved = inner.role.leader_mut().is_some_and(|leader| leader.set_rules(rules(&config)));
         inner.config = config;
         inner.tending.reconfigured();
-        if moved {
-            inner.safe_bytes = inner.bytes;
-        }
-        let told = if moved { inner.wake() } else { Vec::new() };
+        let told = inner.wake_if(moved);
         drop(inner);
         tell(told, fx);
     }
@@ -318,7 +316,7 @@ impl Replica {
     /// The partition is gone: everybody who waits is told, its name is free, and its files are let go.
     pub(crate) fn delete(&self, fx: &mut Effects) {
         let mut inner = self.inner();
-        inner.leader = None;
+        inner.role = Role::Gone;
         let told = inner.waiters.all_gone();
         inner.log.abandon();
         let removed = inner.log.dir().delete_partition(inner.log.name(), self.topic);
@@ -334,6 +332,9 @@ impl Replica {
     /// Durably moves the log's beginning (`None`: to the high watermark). Waits for the device.
     pub(crate) fn trim(&self, to: Option<EndOffset>) -> Result<EndOffset, TrimError> {
         let mut inner = self.inner();
+        if inner.role.leader().is_none() {
+            return Err(TrimError::NotLeader);
+        }
         if inner.config.cleanup.compact && !inner.config.cleanup.delete {
             return Err(TrimError::CompactedOnly);
         }
@@ -375,7 +376,7 @@ impl Replica {
 
 impl Inner {
     fn high_watermark(&self) -> EndOffset {
-        self.leader.as_ref().map_or(EndOffset::ZERO, Leader::high_watermark)
+        self.role.high_watermark()
     }
 
     /// What is asked for by `min.insync.replicas`, as far as there are replicas at all.
@@ -384,9 +385,7 @@ impl Inner {
     }
 
     fn check_isr(&self, acks: Acks) -> Result<(), ProduceError> {
-        let Some(leader) = &self.leader else {
-            return Err(ProduceError::new(ErrorCode::NotLeaderOrFollower, "the partition is gone"));
-        };
+        let Some(leader) = self.role.leader() else { return Err(not_leader()) };
         let needed = self.min_in_sync();
         if acks == Acks::All && leader.isr_len() < needed {
             let text = format!(
@@ -406,15 +405,10 @@ impl Inner {
         now: Now,
         waiter: Waiter,
     ) -> Result<Produced, ProduceError> {
-        let Some(leader) = &mut self.leader else {
-            return Err(ProduceError::new(ErrorCode::NotLeaderOrFollower, "the partition is gone"));
-        };
+        let Some(leader) = self.role.leader_mut() else { return Err(not_leader()) };
         let appended = self.log.append(batches, origin, leader.epoch, now).map_err(refusal)?;
         let moved = leader.appended(self.log.end());
         self.bytes += appended.bytes;
-        if moved {
-            self.safe_bytes = self.bytes;
-        }
         let safe = leader.high_watermark() >= appended.end || planted!(D1);
         let waits = acks == Acks::All && !safe;
         if waits {
@@ -433,15 +427,28 @@ impl Inner {
             stirred,
             bytes: appended.bytes,
             records: if appended.duplicate { 0 } else { (appended.end.0 - appended.base.0).unsigned_abs() },
-            told: if moved { self.wake() } else { Vec::new() },
+            told: if moved { self.wake_if(true) } else { self.waiters.wake_followers(self.bytes) },
         })
     }
 
-    /// Those for whom the high watermark has moved far enough.
-    fn wake(&mut self) -> Vec<(Waiter, Told)> {
+    /// Those for whom the high watermark has moved far enough, if it did.
+    fn wake_if(&mut self, moved: bool) -> Vec<(Waiter, Told)> {
+        if !moved {
+            return Vec::new();
+        }
         let high_watermark = self.high_watermark();
-        self.waiters.wake(high_watermark, self.safe_bytes)
+        let (safe, all) = (high_watermark.0 - self.safe_to.0, self.log.end().0 - self.safe_to.0);
+        if safe > 0 {
+            let bytes = i128::from(self.bytes - self.safe_bytes) * i128::from(safe) / i128::from(all);
+            self.safe_bytes += u64::try_from(bytes).unwrap_or(0);
+            self.safe_to = high_watermark;
+        }
+        self.waiters.wake(high_watermark, self.safe_bytes, self.bytes)
     }
+}
+
+fn not_leader() -> ProduceError {
+    ProduceError::new(ErrorCode::NotLeaderOrFollower, "this broker does not lead the partition")
 }
 
 const fn rules(config: &TopicConfig) -> Rules {

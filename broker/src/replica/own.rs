@@ -30,7 +30,7 @@ impl Replica {
     /// True if everything before `end` is safe; else `waiter` is told when it is, or that it will not be.
     pub(crate) fn is_safe_or_wait(&self, end: EndOffset, waiter: Waiter) -> Result<bool, ErrorCode> {
         let mut inner = self.inner();
-        let Some(leader) = &inner.leader else { return Err(ErrorCode::NotLeaderOrFollower) };
+        let Some(leader) = inner.role.leader() else { return Err(ErrorCode::NotLeaderOrFollower) };
         let safe = leader.high_watermark() >= end;
         if !safe {
             hit!(shard_settles);
@@ -42,7 +42,7 @@ impl Replica {
     /// Whether this node may append for itself: it leads, and enough replicas are in sync.
     pub(crate) fn check_own(&self) -> Result<(), ErrorCode> {
         let inner = self.inner();
-        let in_sync = inner.leader.as_ref().map(Leader::isr_len).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let in_sync = inner.role.leader().map(Leader::isr_len).ok_or(ErrorCode::NotLeaderOrFollower)?;
         if in_sync < inner.min_in_sync() {
             return Err(ErrorCode::NotEnoughReplicas);
         }

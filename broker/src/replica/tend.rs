@@ -88,7 +88,7 @@ impl Replica {
     /// A while after an append: what is to be done now?
     pub(crate) fn look(&self) -> Look {
         let mut inner = self.inner();
-        let is_here = inner.leader.is_some();
+        let is_here = !inner.role.is_gone();
         let owed = inner.log.checkpoint_owed();
         let stays = is_here && inner.bytes != inner.tending.seen;
         inner.tending.seen = inner.bytes;
@@ -103,7 +103,7 @@ impl Replica {
     /// A checkpoint of the log as it is now.
     pub(crate) fn checkpoint(&self, now: Now) -> Option<CheckpointJob> {
         let mut inner = self.inner();
-        let job = inner.leader.is_some().then(|| inner.log.checkpoint_job(now)).flatten();
+        let job = (!inner.role.is_gone()).then(|| inner.log.checkpoint_job(now)).flatten();
         inner.tending.is_owing &= job.is_some();
         job
     }
@@ -111,7 +111,7 @@ impl Replica {
     /// A checkpoint for a clean end, if one is owed.
     pub(crate) fn owed_checkpoint(&self) -> Option<CheckpointJob> {
         let mut inner = self.inner();
-        let owes = inner.leader.is_some() && inner.log.checkpoint_owed() > 0;
+        let owes = !inner.role.is_gone() && inner.log.checkpoint_owed() > 0;
         owes.then(|| inner.log.checkpoint_job(Now::default())).flatten()
     }
 
@@ -123,7 +123,7 @@ impl Replica {
             Ok(done) => inner.log.checkpointed(done),
             Err(_) => inner.log.checkpoint_failed(),
         }
-        let flushes = inner.leader.is_some() && !inner.scheduled && inner.log.is_dirty();
+        let flushes = !inner.role.is_gone() && !inner.scheduled && inner.log.is_dirty();
         inner.scheduled |= flushes;
         flushes
     }
@@ -131,7 +131,7 @@ impl Replica {
     /// Compacts closed segments, if enough of them is new. Waits for the device.
     pub(crate) fn compact(&self, now: Now) -> Result<Option<Compacted>, CompactError> {
         let mut inner = self.inner();
-        if inner.leader.is_none() {
+        if inner.role.is_gone() {
             return Ok(None);
         }
         let high_watermark = inner.high_watermark();
@@ -144,7 +144,7 @@ impl Replica {
     /// Takes over what a compaction made.
     pub(crate) fn compacted(&self, outcome: Result<Option<Compacted>, CompactError>) -> Compaction {
         let mut inner = self.inner();
-        let is_here = inner.leader.is_some();
+        let is_here = !inner.role.is_gone();
         let has_time_limits = inner.config.compaction_lag_min > base::Span::ZERO
             || inner.config.compaction_lag_max < base::Span::MAX;
         match outcome {

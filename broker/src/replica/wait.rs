@@ -21,6 +21,9 @@ pub(super) struct Waiters {
     /// For anything new to read; the value is the bytes that were safe when they last looked. Each is told once
     /// and then no more until it asks again: whoever does not look costs one mail and not one per append.
     readers: BTreeMap<Waiter, u64>,
+    /// Followers that have all there is, by the bytes that there were: told in the same way of what is appended, and of
+    /// what becomes safe.
+    followers: BTreeMap<Waiter, u64>,
 }
 
 impl Waiters {
@@ -32,12 +35,29 @@ impl Waiters {
         self.readers.insert(waiter, safe_bytes);
     }
 
+    pub(super) fn watch_end(&mut self, follower: Waiter, bytes: u64) {
+        self.followers.insert(follower, bytes);
+    }
+
     pub(super) fn unwatch(&mut self, waiter: Waiter) {
         self.readers.remove(&waiter);
+        self.followers.remove(&waiter);
+    }
+
+    /// Something was appended.
+    pub(super) fn wake_followers(&mut self, bytes: u64) -> Vec<(Waiter, Told)> {
+        let news =
+            |(waiter, seen): (Waiter, u64)| (waiter, Told::Readable(bytes.saturating_sub(seen).max(1)));
+        core::mem::take(&mut self.followers).into_iter().map(news).collect()
     }
 
     /// The high watermark has moved.
-    pub(super) fn wake(&mut self, high_watermark: EndOffset, safe_bytes: u64) -> Vec<(Waiter, Told)> {
+    pub(super) fn wake(
+        &mut self,
+        high_watermark: EndOffset,
+        safe_bytes: u64,
+        bytes: u64,
+    ) -> Vec<(Waiter, Told)> {
         let mut told = Vec::new();
         while let Some((end, waiter)) = self.safe.first().copied()
             && end <= high_watermark
@@ -50,20 +70,22 @@ impl Waiters {
         let news =
             |(waiter, seen): (Waiter, u64)| (waiter, Told::Readable(safe_bytes.saturating_sub(seen).max(1)));
         told.extend(readers.into_iter().map(news));
+        told.extend(self.wake_followers(bytes));
         told
     }
 
     /// Something that readers are told along with records has changed: no reason to answer, but to look again.
     pub(super) fn nudge(&mut self) -> Vec<(Waiter, Told)> {
-        let readers = core::mem::take(&mut self.readers);
-        readers.into_keys().map(|waiter| (waiter, Told::Readable(0))).collect()
+        let readers = core::mem::take(&mut self.readers).into_keys();
+        let followers = core::mem::take(&mut self.followers).into_keys();
+        readers.chain(followers).map(|waiter| (waiter, Told::Readable(0))).collect()
     }
 
-    /// The partition is gone.
+    /// The partition is gone, or somebody else's: whoever waits here waits in vain.
     pub(super) fn all_gone(&mut self) -> Vec<(Waiter, Told)> {
         let safe = core::mem::take(&mut self.safe).into_iter().map(|(_, waiter)| (waiter, Told::Gone));
-        let readers =
-            core::mem::take(&mut self.readers).into_keys().map(|waiter| (waiter, Told::Readable(u64::MAX)));
-        safe.chain(readers).collect()
+        let readers = core::mem::take(&mut self.readers).into_keys();
+        let readers = readers.chain(core::mem::take(&mut self.followers).into_keys());
+        safe.chain(readers.map(|waiter| (waiter, Told::Readable(u64::MAX)))).collect()
     }
 }

@@ -8,6 +8,7 @@ mod connections;
 mod group_keys;
 mod key;
 mod layers;
+mod listeners;
 mod node;
 mod topic;
 mod topic_keys;

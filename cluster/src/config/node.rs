@@ -132,6 +132,18 @@ pub struct NodeConfig {
     pub broker_session_timeout: Span,
     /// How often a broker says that it is alive.
     pub broker_heartbeat_interval: Span,
+    /// How long a follower may be without something that its leader has before it is not in sync any more.
+    pub replica_lag_max: Span,
+    /// How long a leader may let a follower wait that has everything.
+    pub replica_fetch_wait_max: Span,
+    /// Fewer bytes than these are waited for.
+    pub replica_fetch_bytes_min: i32,
+    /// The most bytes that a follower fetches of one partition.
+    pub replica_fetch_bytes_max: i32,
+    /// The most bytes that a follower fetches at a time.
+    pub replica_fetch_response_bytes_max: i32,
+    /// The longest pause of a partition whose fetch failed.
+    pub replica_fetch_backoff: Span,
     /// The most incremental fetch sessions.
     pub fetch_sessions_max: u32,
     /// The most bytes that one fetch returns.
@@ -155,7 +167,7 @@ impl NodeConfig {
     /// Names the key whose value does not fit.
     pub fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
         let get = Getter { layers };
-        Ok(Self {
+        let config = Self {
             node_id: BrokerId(get.int("node.id")?),
             roles: get.roles()?,
             rack: Some(get.text("broker.rack").into_owned()).filter(|rack| !rack.is_empty()),
@@ -185,6 +197,12 @@ impl NodeConfig {
             connections_idle_max: get.limit("connections.max.idle.ms")?,
             broker_session_timeout: get.span("broker.session.timeout.ms")?,
             broker_heartbeat_interval: get.span("broker.heartbeat.interval.ms")?,
+            replica_lag_max: get.span("replica.lag.time.max.ms")?,
+            replica_fetch_wait_max: get.span("replica.fetch.wait.max.ms")?,
+            replica_fetch_bytes_min: get.int("replica.fetch.min.bytes")?,
+            replica_fetch_bytes_max: get.int("replica.fetch.max.bytes")?,
+            replica_fetch_response_bytes_max: get.int("replica.fetch.response.max.bytes")?,
+            replica_fetch_backoff: get.span("replica.fetch.backoff.ms")?,
             fetch_sessions_max: get.int("max.incremental.fetch.session.cache.slots")?,
             fetch_bytes_max: get.int("fetch.max.bytes")?,
             producer_id_expiration: get.span("producer.id.expiration.ms")?,
@@ -192,7 +210,9 @@ impl NodeConfig {
             cleaner_backoff: get.span("log.cleaner.backoff.ms")?,
             snapshot_entries: get.int("ottla.metadata.snapshot.entries")?,
             metrics_group_offsets_max: get.int("ottla.metrics.group.offsets.max")?,
-        })
+        };
+        super::listeners::check(&config, &get.text("listener.security.protocol.map"))?;
+        Ok(config)
     }
 
     /// True for a listener that is for nodes alone.
@@ -315,7 +335,7 @@ impl<'a> Getter<'a> {
     }
 }
 
-fn wrong(name: &str, value: &str, why: &str) -> ConfigError {
+pub(super) fn wrong(name: &str, value: &str, why: &str) -> ConfigError {
     ConfigError(format!("Invalid value {value} for configuration {name}: {why}"))
 }
 

@@ -77,6 +77,66 @@ fn a_node_reads_its_listeners() {
     assert!(error.0.contains("PLAINTEXT://127.0.0.1:9092"), "{error}");
 }
 
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+/// A node with these settings, or why there is none.
+fn node(pairs: Pairs<'_>) -> Result<NodeConfig, alloc::string::String> {
+    let (none, mut fixed) = (Overrides::new(), with(pairs));
+    fixed.entry("log.dirs".to_string()).or_insert_with(|| "data".to_string());
+    NodeConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed }).map_err(|error| error.0)
+}
+
+const THREE: (&str, &str) = ("listeners", "PLAINTEXT://:9092,OUTSIDE://:9094,CONTROLLER://10.0.0.1:9093");
+
+#[test]
+fn a_node_has_listeners_for_clients_and_for_nodes() {
+    let own = node(&[THREE]).unwrap();
+    assert_eq!(own.peer_listener().unwrap().name, "CONTROLLER", "the default of controller.listener.names");
+    let named = node(&[THREE, ("inter.broker.listener.name", "outside")]).unwrap();
+    assert_eq!(named.peer_listener().unwrap().name, "CONTROLLER");
+    let without = [("controller.listener.names", "NONE"), ("inter.broker.listener.name", "OUTSIDE")];
+    assert_eq!(node(&[&[THREE], &without[..]].concat()).unwrap().peer_listener().unwrap().name, "OUTSIDE");
+    assert!(node(&[THREE, ("advertised.listeners", "OUTSIDE://kafka.example.org:9094")]).is_ok());
+}
+
+#[test]
+fn listeners_that_do_not_go_together_are_refused_by_their_key() {
+    let cases: &[(Pairs<'_>, &str, &str)] = &[
+        (&[("listeners", "A://h:1,a://h:2")], "listeners", "a name of its own"),
+        (&[("listeners", "A://h:1,B://h:1")], "listeners", "an address of its own"),
+        (&[("listeners", "CONTROLLER://h:1")], "listeners", "one for clients"),
+        (&[("listeners", "SSL://h:1")], "listeners", "PLAINTEXT only"),
+        (
+            &[("listeners", "OUT://h:1"), ("listener.security.protocol.map", "OUT:SASL_SSL")],
+            "listeners",
+            "makes it SASL_SSL",
+        ),
+        (&[THREE, ("advertised.listeners", "INSIDE://h:1")], "advertised.listeners", "names of entries"),
+        (&[THREE, ("advertised.listeners", "CONTROLLER://h:1")], "advertised.listeners", "for clients"),
+        (
+            &[THREE, ("inter.broker.listener.name", "X")],
+            "inter.broker.listener.name",
+            "an entry in listeners",
+        ),
+        (
+            &[THREE, ("inter.broker.listener.name", "CONTROLLER")],
+            "inter.broker.listener.name",
+            "not among controller.listener.names",
+        ),
+        (
+            &[THREE, ("inter.broker.listener.name", "PLAINTEXT"), ("advertised.listeners", "OUTSIDE://h:1")],
+            "inter.broker.listener.name",
+            "an entry in advertised.listeners",
+        ),
+    ];
+    for (settings, key, why) in cases {
+        let error = node(settings).unwrap_err();
+        assert!(error.contains(&alloc::format!("configuration {key}: ")) && error.contains(why), "{error}");
+    }
+    let several_ports_to_be_chosen = node(&[("listeners", "A://h:0,B://h:0")]);
+    assert!(several_ports_to_be_chosen.is_ok());
+}
+
 fn reference() -> alloc::string::String {
     extern crate std;
     let mut text = alloc::string::String::from(

@@ -164,15 +164,9 @@ impl Leader {
         if isr == self.state.isr {
             return None;
         }
-        self.proposed = Some(isr.clone());
-        // A replica that stays without having been heard of is not a claim about it.
-        let epoch = |id: &BrokerId| self.followers.get(id).map_or(-1, |heard| heard.broker_epoch);
-        Some(IsrChange {
-            from: self.own_id,
-            leader_epoch: self.epoch,
-            partition_epoch: self.state.partition_epoch,
-            isr: isr.iter().map(|id| (*id, epoch(id))).collect(),
-        })
+        let change = self.change(&isr);
+        self.proposed = Some(isr);
+        Some(change)
     }
 
     /// The controller has decided: this is the state now. An earlier one than is known says nothing. Returns true when
@@ -193,6 +187,47 @@ impl Leader {
             self.proposed = None;
         }
         self.advance()
+    }
+
+    /// The change that the controller is being asked for, as it was asked for: whoever is not answered asks again.
+    #[must_use]
+    pub fn asked(&self) -> Option<Proposal> {
+        self.proposed.as_deref().map(|isr| self.change(isr))
+    }
+
+    fn change(&self, isr: &[BrokerId]) -> Proposal {
+        // A replica that stays without having been heard of is not a claim about it.
+        let epoch = |id: &BrokerId| self.life_of(*id).unwrap_or(-1);
+        IsrChange {
+            from: self.own_id,
+            leader_epoch: self.epoch,
+            partition_epoch: self.state.partition_epoch,
+            isr: isr.iter().map(|id| (*id, epoch(id))).collect(),
+        }
+    }
+
+    /// The broker epoch in which a follower was heard of.
+    #[must_use]
+    pub fn life_of(&self, id: BrokerId) -> Option<i64> {
+        self.followers.get(&id).map(|heard| heard.broker_epoch)
+    }
+
+    /// How far a follower's log is safe, as far as was heard of it in this epoch.
+    #[must_use]
+    pub fn safe_end_of(&self, id: BrokerId) -> EndOffset {
+        self.followers.get(&id).map_or(EndOffset::ZERO, |heard| self.safe(&heard.progress))
+    }
+
+    /// What the controller has confirmed.
+    #[must_use]
+    pub const fn state(&self) -> &PartitionState {
+        &self.state
+    }
+
+    /// Where this leader's epoch begins in the log.
+    #[must_use]
+    pub const fn epoch_start(&self) -> EndOffset {
+        self.epoch_start
     }
 
     /// When a record counts as safe.

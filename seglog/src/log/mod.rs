@@ -161,6 +161,12 @@ impl Log {
         self.epochs.assign(epoch, self.end);
     }
 
+    /// Forgets an epoch in which nothing was written: a follower's epochs are those of its records, and an empty one at
+    /// the end would count against what the leader sends.
+    pub fn forget_unwritten_epoch(&mut self) {
+        self.epochs.truncate_end(self.end);
+    }
+
     /// Where a leader epoch ends (KIP-101). An answer that the log contradicts makes the epochs be read from
     /// the log anew.
     ///

@@ -12,18 +12,57 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use broker::{GroupCensus, Mail, Owner, Shared, Teller, View};
 use metrics::Look;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use window::Window;
 
-/// What the side door shows.
+/// The side door: there from the start, and of more use once there is a node to look at.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    phase: Mutex<Phase>,
+    node: OnceLock<State>,
+}
+
+/// How far the process has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Looking at what is on the disk.
+    #[default]
+    Starting,
+    /// Waiting for others to form a cluster, or to be admitted to one.
+    Founding,
+    /// Serving.
+    Ready,
+    /// Answering what is under way.
+    Draining,
+}
+
+impl Door {
+    pub(crate) fn enter(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// There is a node from now on.
+    pub(crate) fn show(&self, node: State) {
+        // A process has one node.
+        let _second = self.node.set(node);
+    }
+
+    fn readiness(&self) -> (StatusCode, &'static str) {
+        match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Ready => (StatusCode::OK, "ready\n"),
+            Phase::Founding => (StatusCode::SERVICE_UNAVAILABLE, "founding\n"),
+            Phase::Starting | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        }
+    }
+}
+
+/// What the side door shows of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) shared: Arc<Shared>,
     pub(crate) router: Router,
-    pub(crate) ready: Arc<AtomicBool>,
     pub(crate) view: Arc<Mutex<Arc<View>>>,
     pub(crate) clock: Clock,
     pub(crate) window: Arc<Mutex<Window>>,
@@ -47,24 +86,23 @@ impl State {
 }
 
 /// Serves until the process ends.
-pub(crate) fn run(listener: std::net::TcpListener, state: State) -> std::io::Result<()> {
+pub(crate) fn run(listener: std::net::TcpListener, door: Arc<Door>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let ready = state.ready.clone();
+        let ready = door.clone();
         let app = axum::Router::new()
             .route("/health/live", get(|| async { "live\n" }))
-            .route("/health/ready", get(move || async move { readiness(&ready) }))
-            .route("/metrics", get(move || async move { page(state).await }));
+            .route("/health/ready", get(move || async move { ready.readiness() }))
+            .route("/metrics", get(move || async move { scrape(&door).await }));
         axum::serve(listener, app).await
     })
 }
 
-fn readiness(ready: &AtomicBool) -> impl IntoResponse + use<> {
-    if ready.load(Ordering::Acquire) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+async fn scrape(door: &Door) -> axum::response::Response {
+    match door.node.get() {
+        Some(node) => page(node.clone()).await.into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "there is no node yet\n").into_response(),
     }
 }
 

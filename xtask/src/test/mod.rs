@@ -1,7 +1,9 @@
 //! `cargo xtask test`: everything, in lanes that also run alone, and a table of what each cost.
 
 mod clients;
+pub(crate) mod cluster;
 mod kafka;
+mod members;
 mod metrics;
 pub(crate) mod node;
 mod power;
@@ -45,10 +47,10 @@ const LANES: &[Lane] = &[
     Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim::lane },
     Lane {
         name: "process",
-        what: "real processes under kill -9, power loss, a full disk, the tour, Prometheus",
+        what: "real processes under kill -9, power loss, a full disk, a cluster under faults, the tour, Prometheus",
         needs: &[
             ("kcat", "kcat"),
-            ("python3", "python3"),
+            ("python3", "python3-venv"),
             ("mkfs.ext4", "e2fsprogs"),
             ("mount", "mount"),
             ("prometheus", "prometheus"),

@@ -16,6 +16,7 @@ pub(crate) fn run() -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
     kill_loop()?;
     super::power::run_all()?;
+    super::cluster::run(super::cluster::KILLS)?;
     hostile()?;
     super::metrics::run()?;
     crate::tour::take(&crate::tour::Input::choose(&[])?)

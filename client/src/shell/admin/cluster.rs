@@ -2,7 +2,7 @@
 
 use super::{Admin, AdminError};
 use crate::core::error::code_of;
-use crate::core::{Address, Target};
+use crate::core::{Address, CallError, Target};
 use wire::describe_cluster::DescribeClusterRequest;
 use wire::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResult};
 
@@ -26,6 +26,8 @@ pub struct BrokerDescription {
     pub address: Address,
     /// Its rack, if it has one.
     pub rack: Option<String>,
+    /// It is registered and does not serve at present. Clusters before Kafka 4.0 do not tell of such brokers.
+    pub is_fenced: bool,
 }
 
 /// A log directory of a broker.
@@ -55,20 +57,26 @@ pub struct LogDirPartition {
 }
 
 impl Admin {
-    /// The cluster and its brokers.
+    /// The cluster and its brokers, those among them that do not serve at present.
     ///
     /// # Errors
     /// When no broker answers.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription, AdminError> {
-        let request = DescribeClusterRequest::default();
         let verdict = |r: &wire::describe_cluster::DescribeClusterResponse| code_of(r.error_code);
-        let response = self.call_until(Target::Any, 0..=2, request, verdict).await?;
+        let all =
+            DescribeClusterRequest { include_fenced_brokers: true, ..DescribeClusterRequest::default() };
+        let response = match self.call_until(Target::Any, 2..=2, all, verdict).await {
+            Err(CallError::UnsupportedVersion { .. }) => {
+                self.call_until(Target::Any, 0..=1, DescribeClusterRequest::default(), verdict).await?
+            }
+            answered => answered?,
+        };
         AdminError::check(response.error_code, "cluster", response.error_message.as_ref())?;
         let broker = |broker: &wire::describe_cluster::DescribeClusterBroker| {
             let port = u16::try_from(broker.port).ok()?;
             let address = Address { host: broker.host.to_string(), port };
             let rack = broker.rack.as_ref().map(ToString::to_string);
-            Some(BrokerDescription { id: broker.broker_id, address, rack })
+            Some(BrokerDescription { id: broker.broker_id, address, rack, is_fenced: broker.is_fenced })
         };
         let mut brokers: Vec<_> = response.brokers.iter().filter_map(broker).collect();
         brokers.sort_by_key(|broker| broker.id);
@@ -83,16 +91,30 @@ impl Admin {
     pub async fn describe_log_dirs(&self) -> Result<Vec<LogDir>, AdminError> {
         let mut all = Vec::new();
         for broker in self.brokers().await? {
-            let request = DescribeLogDirsRequest { topics: None, ..DescribeLogDirsRequest::default() };
-            let target = Target::Broker(broker);
-            let response = self.call_until(target, 1..=5, request, |r| code_of(r.error_code)).await?;
-            AdminError::check(response.error_code, "log directories", None)?;
-            for result in &response.results {
-                AdminError::check(result.error_code, &result.log_dir, None)?;
-                all.push(log_dir(broker, result));
-            }
+            all.extend(self.log_dirs_of(broker).await?);
         }
         Ok(all)
+    }
+
+    /// What is on the disks of one broker.
+    ///
+    /// # Errors
+    /// When it does not answer or a directory has failed.
+    pub async fn describe_log_dirs_of(&self, broker: i32) -> Result<Vec<LogDir>, AdminError> {
+        self.brokers().await?;
+        self.log_dirs_of(broker).await
+    }
+
+    async fn log_dirs_of(&self, broker: i32) -> Result<Vec<LogDir>, AdminError> {
+        let request = DescribeLogDirsRequest { topics: None, ..DescribeLogDirsRequest::default() };
+        let target = Target::Broker(broker);
+        let response = self.call_until(target, 1..=5, request, |r| code_of(r.error_code)).await?;
+        AdminError::check(response.error_code, "log directories", None)?;
+        let dir = |result: &DescribeLogDirsResult| {
+            AdminError::check(result.error_code, &result.log_dir, None)?;
+            Ok(log_dir(broker, result))
+        };
+        response.results.iter().map(dir).collect()
     }
 
     /// The ids of all brokers; afterwards the client can call each.

@@ -5,6 +5,7 @@ mod configs;
 mod error;
 mod groups;
 mod offsets;
+mod quorum;
 mod topics;
 
 pub use cluster::{BrokerDescription, ClusterDescription, LogDir, LogDirPartition};
@@ -12,6 +13,7 @@ pub use configs::{AlterOp, ConfigEntry, ConfigResource, ConfigSource};
 pub use error::AdminError;
 pub use groups::{GroupDescription, GroupListing, GroupMember, GroupOffset};
 pub use offsets::{OffsetAt, OffsetSpec};
+pub use quorum::{QuorumDescription, QuorumMember};
 pub use topics::{CreatedTopic, NewTopic, TopicDescription, TopicListing};
 
 use super::clock::seed;

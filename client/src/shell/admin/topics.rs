@@ -158,6 +158,22 @@ impl Admin {
         Ok(metadata.topics.iter().map(listing).collect())
     }
 
+    /// All topics in detail, in order of name; without those that are just coming or going.
+    ///
+    /// # Errors
+    /// When no broker answers.
+    pub async fn describe_all_topics(&self) -> Result<Vec<TopicDescription>, AdminError> {
+        let (metadata, _) = self.metadata(None).await?;
+        let there = metadata.topics.into_iter().filter(|(_, topic)| topic.error == ErrorCode::None);
+        let describe = |(name, topic): (Str, crate::core::TopicMetadata)| TopicDescription {
+            name: name.to_string(),
+            id: topic.id,
+            is_internal: topic.is_internal,
+            partitions: topic.partitions,
+        };
+        Ok(there.map(describe).collect())
+    }
+
     /// Topics in detail, as asked for.
     ///
     /// # Errors

@@ -86,16 +86,21 @@ fn kafka_python(node: &Node) -> Result<Column, String> {
 }
 
 /// Runs a Python program in an environment of its own.
-fn python(node: &Node, environment: &str, script: &str) -> Result<String, String> {
-    let venv = dir(environment)?;
+fn python(node: &Node, name: &str, script: &str) -> Result<String, String> {
+    let python = environment(name)?;
+    capture(&python.to_string_lossy(), &[&format!("clients/python/{script}"), &node.address])
+}
+
+/// A Python with the packages of a list in `clients/python`.
+pub(super) fn environment(name: &str) -> Result<PathBuf, String> {
+    let venv = dir(name)?;
     let python = venv.join("bin/python");
     if !python.exists() {
         capture("python3", &["-m", "venv", &venv.to_string_lossy()])?;
     }
-    let python = python.to_string_lossy();
-    let requirements = format!("clients/python/{environment}.txt");
-    capture(&python, &["-m", "pip", "install", "-q", "-r", &requirements])?;
-    capture(&python, &[&format!("clients/python/{script}"), &node.address])
+    let requirements = format!("clients/python/{name}.txt");
+    capture(&python.to_string_lossy(), &["-m", "pip", "install", "-q", "-r", &requirements])?;
+    Ok(python)
 }
 
 fn kafkajs(node: &Node) -> Result<Column, String> {

@@ -1,0 +1,259 @@
+//! The leader's side of replication: what followers read, how far they say that they are, who is to be in sync.
+
+use super::look::{Read, ReadError, Wish, read_code};
+use super::role::{Lag, Leads, Role};
+use super::{Inner, Replica, Told, Waiter, tell};
+use crate::effects::{Effects, Mail, Owner};
+use base::{BrokerId, EndOffset, Instant, LeaderEpoch, Span, hit};
+use cluster::PartitionState;
+use cluster::controller::PartitionChange;
+use cluster::partition::{EpochEnd, Epochs, Incarnation, Position};
+use seglog::{EpochStart, Log};
+use std::sync::Arc;
+use wire::ErrorCode;
+
+/// Which follower reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Following {
+    /// Who it is.
+    pub(crate) life: Incarnation,
+    /// What it believes to be safe; `None` if it has not been told anything yet.
+    pub(crate) high_watermark: Option<EndOffset>,
+}
+
+/// A log's epochs as far as records were written in them.
+pub(super) struct Written<'a> {
+    starts: &'a [EpochStart],
+    log_start: EndOffset,
+    log_end: EndOffset,
+}
+
+impl<'a> Written<'a> {
+    pub(super) fn of(log: &'a Log) -> Self {
+        let (log_start, log_end) = (log.start(), log.end());
+        let starts = log.epochs().starts();
+        let written = starts.partition_point(|entry| entry.start < log_end);
+        Self { starts: &starts[..written], log_start, log_end }
+    }
+}
+
+impl Epochs for Written<'_> {
+    fn latest(&self) -> Option<LeaderEpoch> {
+        self.starts.last().map(|entry| entry.epoch)
+    }
+
+    /// What was deleted at the front is not known any more: an epoch before all that are left has ended where they begin.
+    fn end_of(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        let after = self.starts.partition_point(|entry| entry.epoch <= epoch);
+        let end = self.starts.get(after).map_or(self.log_end, |next| next.start);
+        let own = after.checked_sub(1).and_then(|at| self.starts.get(at));
+        Some(own.map_or(EpochEnd { epoch, end: self.log_start }, |own| EpochEnd { epoch: own.epoch, end }))
+    }
+}
+
+impl Leads {
+    /// Takes note of how far a follower is. Returns true if it may be in sync and is not.
+    fn note(&mut self, id: BrokerId, now: Instant) -> bool {
+        if !self.leader.state().is_on(id) {
+            return false;
+        }
+        let end = self.leader.own().log_end;
+        let has = self.leader.safe_end_of(id);
+        self.lags.entry(id).or_insert_with(|| Lag::new(now, end)).note(has, end, now);
+        let joins = !self.leader.state().isr.contains(&id) && self.leader.may_join(id);
+        let is_news = joins && !self.is_noted;
+        self.is_noted |= joins;
+        is_news
+    }
+
+    /// In-sync followers that have not had everything for longer than `lag_max`.
+    fn laggards(&self, now: Instant, lag_max: Span) -> Vec<BrokerId> {
+        let state = self.leader.state();
+        let end = self.leader.own().log_end;
+        let lags = |id: &&BrokerId| {
+            let caught_up = self.lags.get(id).map_or(Instant::default(), Lag::caught_up_at);
+            state.leader != Some(**id)
+                && self.leader.safe_end_of(**id) < end
+                && now.since(caught_up) > lag_max
+        };
+        state.isr.iter().filter(lags).copied().collect()
+    }
+
+    fn joiners(&self, is_eligible: impl Fn(BrokerId, i64) -> bool) -> Vec<BrokerId> {
+        let state = self.leader.state();
+        let may = |id: &&BrokerId| {
+            let life = self.leader.life_of(**id);
+            !state.isr.contains(id)
+                && self.leader.may_join(**id)
+                && life.is_some_and(|life| is_eligible(**id, life))
+        };
+        state.replicas.iter().filter(may).copied().collect()
+    }
+}
+
+/// What follows from hearing of a follower.
+#[derive(Debug, Default)]
+struct Heard {
+    told: Vec<(Waiter, Told)>,
+    /// Other replicas may have to be in sync.
+    notes: bool,
+}
+
+impl Replica {
+    /// One look for a follower: takes note of how far it is and finds batches up to the log's end, or has the follower
+    /// told when there are any.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        wish: &Wish,
+        from: &Following,
+        now: Instant,
+        fx: &mut Effects,
+    ) -> Result<Read, ReadError> {
+        let mut heard = Heard::default();
+        let read = self.inner().serve(wish, from, now, &mut heard);
+        self.heard(heard, fx);
+        read
+    }
+
+    /// A follower says how far its disk is.
+    pub(crate) fn reported(
+        self: &Arc<Self>,
+        from: Incarnation,
+        epoch: LeaderEpoch,
+        flushed: EndOffset,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
+        let heard = self.inner().reported(from, epoch, flushed, now);
+        self.heard(heard, fx);
+    }
+
+    fn heard(self: &Arc<Self>, heard: Heard, fx: &mut Effects) {
+        if heard.notes {
+            fx.tell(Owner::Replication, Mail::Replicas(vec![self.clone()]));
+        }
+        tell(heard.told, fx);
+    }
+
+    /// Asks to be told of more than the `seen` bytes that were there at an earlier look; says how many there are already.
+    pub(crate) fn watch_end(&self, follower: Waiter, seen: u64) -> u64 {
+        let mut inner = self.inner();
+        let bytes = inner.bytes;
+        inner.waiters.watch_end(follower, bytes);
+        bytes.saturating_sub(seen)
+    }
+
+    /// What the controller is to be asked for: what it was asked for before as long as it has not answered, else what has
+    /// become of the followers. `is_eligible` knows which brokers may be in sync in which life (A9, A10).
+    pub(crate) fn proposal(
+        &self,
+        now: Instant,
+        lag_max: Span,
+        is_eligible: impl Fn(BrokerId, i64) -> bool,
+    ) -> Option<PartitionChange> {
+        let mut inner = self.inner();
+        let Role::Leads(leads) = &mut inner.role else { return None };
+        leads.is_noted = false;
+        let change = leads.leader.asked().or_else(|| {
+            let (join, leave) = (leads.joiners(is_eligible), leads.laggards(now, lag_max));
+            leads.leader.propose(&join, &leave)
+        });
+        change.map(|change| PartitionChange { topic: self.topic, index: self.index, change })
+    }
+
+    /// The controller has decided.
+    pub(crate) fn decided(&self, state: &PartitionState, fx: &mut Effects) {
+        let told = self.inner().take_decision(state);
+        tell(told, fx);
+    }
+
+    /// The controller has refused what it was asked for against this state.
+    pub(crate) fn refused(&self, partition_epoch: i32, fx: &mut Effects) {
+        hit!(in_sync_change_refused);
+        let mut inner = self.inner();
+        let moved = inner.role.leader_mut().is_some_and(|leader| leader.refused(partition_epoch));
+        let told = inner.wake_if(moved);
+        drop(inner);
+        tell(told, fx);
+    }
+}
+
+impl Inner {
+    fn serve(
+        &mut self,
+        wish: &Wish,
+        from: &Following,
+        now: Instant,
+        heard: &mut Heard,
+    ) -> Result<Read, ReadError> {
+        // Every fetch of a replica says in which epoch it follows, and nothing is touched before that has been
+        // compared, in both directions (A3).
+        if wish.epoch == LeaderEpoch::UNKNOWN {
+            return Err(ReadError { code: ErrorCode::FencedLeaderEpoch });
+        }
+        self.check_epoch(wish.epoch)?;
+        let is_known = |leader: &cluster::Leader| leader.state().is_on(from.life.id);
+        if !self.role.leader().is_some_and(is_known) {
+            hit!(unknown_follower);
+            return Err(ReadError { code: ErrorCode::NotLeaderOrFollower });
+        }
+        let (log_start, end) = (self.log.start(), self.log.end());
+        let mut read = Read {
+            high_watermark: self.high_watermark(),
+            log_start,
+            slice: None,
+            waits: false,
+            is_news: false,
+            diverges: self.parts(wish),
+            safe_bytes: self.bytes,
+        };
+        // Such a fetch says nothing of how far the follower is (A6).
+        if read.diverges.is_some() {
+            hit!(follower_diverges);
+            return Ok(read);
+        }
+        if wish.from < log_start || wish.from > end {
+            hit!(follower_out_of_range);
+            return Err(ReadError { code: ErrorCode::OffsetOutOfRange });
+        }
+        self.note_fetch(from.life, wish.from, now, heard);
+        // Read after that, for the fetch may have moved it; once for the whole request (A20).
+        read.high_watermark = self.high_watermark();
+        read.is_news = from.high_watermark.is_none_or(|known| known < read.high_watermark);
+        if wish.from == end {
+            read.waits = true;
+            self.waiters.watch_end(wish.reader, self.bytes);
+        } else if wish.bytes_max > 0 || wish.whole_batch {
+            let max = wish.bytes_max.min(u64::from(u32::MAX));
+            read.slice = self.log.read(wish.from, max, end, wish.whole_batch).map_err(read_code)?;
+        }
+        Ok(read)
+    }
+
+    /// Where the log of a follower parts from this one. What the epochs' file says of it is compared with the log.
+    fn parts(&mut self, wish: &Wish) -> Option<(LeaderEpoch, EndOffset)> {
+        let position = Position { leader_epoch: wish.epoch, offset: wish.from, last_epoch: wish.last_epoch };
+        let found = position.divergence(&Written::of(&self.log))?;
+        let truth = self.log.end_of_epoch(position.last_epoch?).map(|_| Written::of(&self.log));
+        let found = truth.map_or(Some(found), |truth| position.divergence(&truth))?;
+        Some((found.epoch, found.end))
+    }
+
+    fn note_fetch(&mut self, from: Incarnation, offset: EndOffset, now: Instant, heard: &mut Heard) {
+        let Role::Leads(leads) = &mut self.role else { return };
+        let moved = leads.leader.fetched(from, offset);
+        heard.notes = leads.note(from.id, now);
+        heard.told = self.wake_if(moved);
+    }
+
+    fn reported(&mut self, from: Incarnation, epoch: LeaderEpoch, flushed: EndOffset, now: Instant) -> Heard {
+        let Role::Leads(leads) = &mut self.role else { return Heard::default() };
+        if leads.leader.epoch != epoch {
+            hit!(late_report_dropped);
+            return Heard::default();
+        }
+        let moved = leads.leader.reported(from, flushed);
+        let notes = leads.note(from.id, now);
+        Heard { told: self.wake_if(moved), notes }
+    }
+}

@@ -1,0 +1,105 @@
+//! Whole clusters: what was acknowledged survives its leader.
+
+use crate::test_cluster::TestCluster;
+use bytes::Bytes;
+use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
+use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use wire::metadata::{MetadataRequest, MetadataResponsePartition};
+use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use wire::record::{BatchBuilder, BatchMeta, RecordFields};
+use wire::{ErrorCode, Records};
+
+fn create(cluster: &mut TestCluster, factor: i16) {
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: factor,
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    assert_eq!(cluster.ask(1, 7, &request).topics[0].error_code, 0);
+    cluster.run(50);
+}
+
+/// The partition as a node knows it, and the topic's id.
+fn partition(cluster: &mut TestCluster, through: usize) -> (MetadataResponsePartition, base::Uuid) {
+    let answer = cluster.ask(through, 12, &MetadataRequest { topics: None, ..Default::default() });
+    (answer.topics[0].partitions[0].clone(), answer.topics[0].topic_id)
+}
+
+fn leader(cluster: &mut TestCluster, through: usize) -> usize {
+    usize::try_from(partition(cluster, through).0.leader_id).expect("a leader")
+}
+
+fn batch(value: &str) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchMeta::default());
+    builder.push(&RecordFields { value: Some(value.as_bytes()), ..RecordFields::default() });
+    builder.finish().into()
+}
+
+/// The error and the offset.
+fn produce(cluster: &mut TestCluster, to: usize, value: &str) -> (i16, i64) {
+    let partition = PartitionProduceData {
+        index: 0,
+        records: Some(Records::Bytes(batch(value))),
+        ..PartitionProduceData::default()
+    };
+    let topic = TopicProduceData { name: "t".into(), partition_data: vec![partition], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data: vec![topic], ..Default::default() };
+    let request = ProduceRequest { transactional_id: None, ..request };
+    let answer = cluster.ask(to, 9, &request);
+    let part = &answer.responses[0].partition_responses[0];
+    (part.error_code, part.base_offset)
+}
+
+/// The error and the values from the beginning.
+fn read(cluster: &mut TestCluster, from: usize) -> (i16, Vec<String>) {
+    let partition = FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+    let topic = FetchTopic { topic: "t".into(), partitions: vec![partition], ..FetchTopic::default() };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..FetchRequest::default()
+    };
+    let answer = cluster.ask(from, 11, &request);
+    let part = &answer.responses[0].partitions[0];
+    let Some(Records::Bytes(bytes)) = &part.records else { return (part.error_code, Vec::new()) };
+    let mut values = Vec::new();
+    for batch in wire::record::parse_batches(bytes).map_while(Result::ok) {
+        for record in wire::record::Records::new(batch.payload(), batch.header().record_count) {
+            values.push(String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap());
+        }
+    }
+    (part.error_code, values)
+}
+
+#[test]
+fn what_a_leader_has_acknowledged_its_followers_have_and_one_of_them_leads_when_it_dies() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    for at in 0..5 {
+        assert_eq!(produce(&mut cluster, first, &format!("v{at}")), (0, at));
+    }
+    let other = first % 3 + 1;
+    assert_eq!(produce(&mut cluster, other, "elsewhere").0, ErrorCode::NotLeaderOrFollower as i16);
+    cluster.kill(first, 0);
+    cluster.run(1_000);
+    let second = leader(&mut cluster, other);
+    assert_ne!(second, first);
+    assert_eq!(produce(&mut cluster, second, "v5"), (0, 5));
+    let all: Vec<_> = (0..6).map(|at| format!("v{at}")).collect();
+    assert_eq!(read(&mut cluster, second), (0, all.clone()));
+    cluster.start(first);
+    cluster.all_serve();
+    cluster.run(2_000);
+    assert_eq!(partition(&mut cluster, second).0.isr_nodes.len(), 3, "it has caught up: {:#?}", cluster.log);
+    cluster.kill(second, 0);
+    cluster.run(1_000);
+    let third = leader(&mut cluster, first);
+    assert_eq!(read(&mut cluster, third), (0, all));
+}

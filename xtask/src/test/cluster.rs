@@ -1,0 +1,313 @@
+//! A cluster of three real processes under faults, with an unmodified idempotent client (librdkafka) that writes all the
+//! time. At the end every acknowledged line is there exactly once and in order. How long writes stood still is printed
+//! per fault, and not asserted.
+
+use super::clients::environment;
+use super::members::{Cluster, number_after};
+use crate::shell::{capture, root, say};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a node is killed in CI.
+pub(super) const KILLS: usize = 20;
+/// How often a node is stopped for a while.
+const PAUSES: usize = 3;
+/// Longer than a broker may be silent: others take over what it led.
+const PAUSE: Duration = Duration::from_secs(12);
+/// Partitions of the topic that is written to.
+const PARTITIONS: usize = 3;
+/// Lines per second and partition.
+const RATE: &str = "200";
+/// How long writes may stand still, and a node may take to be in sync again.
+const PATIENCE: Duration = Duration::from_secs(60);
+const TOPIC: &str = "survivor";
+
+/// Only this: with as many kills as a text says.
+pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
+    let kills = match kills {
+        None => KILLS,
+        Some(text) => text.parse().map_err(|_| format!("{text} is no number of kills"))?,
+    };
+    crate::shell::run("cargo", &["build", "--quiet", "--locked", "-p", "ottla-cli"])?;
+    run(kills)
+}
+
+/// All faults, `kills` of the first kind.
+pub(super) fn run(kills: usize) -> Result<(), String> {
+    let mut cluster = Cluster::start("cluster", 3)?;
+    cluster.cli(&[
+        "topic",
+        "create",
+        TOPIC,
+        "-p",
+        &PARTITIONS.to_string(),
+        "-r",
+        "3",
+        "-c",
+        "min.insync.replicas=2",
+    ])?;
+    let mut load = Load::start(&cluster.bootstrap())?;
+    let mut table = Table::default();
+    load.mark()?;
+    let outcome = faults(&mut cluster, &mut load, &mut table, kills);
+    table.print();
+    outcome?;
+    let written = load.end()?;
+    check(&cluster, &written)?;
+    // What is there must be there on every node: each leads once while it is read.
+    for at in 0..3 {
+        cluster.kill(at);
+        check(&cluster, &written)?;
+        cluster.restart(at)?;
+        whole(&cluster)?;
+    }
+    let lines: usize = written.iter().sum();
+    say(&format!(
+        "{lines} lines acknowledged, 0 lost, 0 duplicated, 0 reordered, and so with each node away"
+    ));
+    Ok(())
+}
+
+fn faults(cluster: &mut Cluster, load: &mut Load, table: &mut Table, kills: usize) -> Result<(), String> {
+    for kill in 0..kills {
+        let victim = if kill % 2 == 0 { controller(cluster)? } else { leader(cluster, kill % PARTITIONS)? };
+        let role = role(cluster, victim)?;
+        load.mark()?;
+        cluster.kill(victim);
+        load.wait_until_written()?;
+        let gap = load.mark()?.gap();
+        cluster.restart(victim)?;
+        table.row("kill -9", (victim, &role), gap, whole(cluster)?, load.mark()?.gap());
+    }
+    for pause in 0..PAUSES {
+        let victim = leader(cluster, pause % PARTITIONS)?;
+        let role = role(cluster, victim)?;
+        load.mark()?;
+        cluster.signal(victim, "STOP")?;
+        sleep(PAUSE);
+        cluster.signal(victim, "CONT")?;
+        load.wait_until_written()?;
+        let gap = load.mark()?.gap();
+        table.row("SIGSTOP 12 s", (victim, &role), gap, whole(cluster)?, load.mark()?.gap());
+    }
+    for at in 0..3 {
+        let role = role(cluster, at)?;
+        load.mark()?;
+        cluster.terminate(at)?;
+        load.wait_until_written()?;
+        let gap = load.mark()?.gap();
+        cluster.restart(at)?;
+        table.row("SIGTERM, start", (at, &role), gap, whole(cluster)?, load.mark()?.gap());
+    }
+    let failures = load.mark()?.failures;
+    if failures == 0 { Ok(()) } else { Err(format!("the client was told of {failures} failures")) }
+}
+
+/// The place of the node that is the active controller.
+fn controller(cluster: &Cluster) -> Result<usize, String> {
+    let told = cluster.cli(&["cluster", "info", "--output", "json"])?;
+    let id = number_after(&told, "\"controller\":").ok_or_else(|| format!("no controller in {told}"))?;
+    cluster.place(id)
+}
+
+/// The place of the node that leads a partition.
+fn leader(cluster: &Cluster, partition: usize) -> Result<usize, String> {
+    let told = cluster.cli(&["topic", "describe", TOPIC, "--output", "json"])?;
+    let from = told.split(&format!("\"partition\":{partition},")).nth(1).unwrap_or_default();
+    let id =
+        number_after(from, "\"leader\":").ok_or_else(|| format!("no leader of {partition} in {told}"))?;
+    cluster.place(id)
+}
+
+/// What a node is at the moment, for the table.
+fn role(cluster: &Cluster, at: usize) -> Result<String, String> {
+    let mut role = if controller(cluster)? == at { "controller".to_owned() } else { String::new() };
+    let led: Result<Vec<usize>, String> =
+        (0..PARTITIONS).map(|partition| leader(cluster, partition)).collect();
+    let led = led?.into_iter().filter(|leader| *leader == at).count();
+    if led > 0 {
+        role.push_str(if role.is_empty() { "" } else { ", " });
+        role.push_str(&format!("leads {led}"));
+    }
+    Ok(role)
+}
+
+/// Waits until every replica is in sync; how long that took.
+fn whole(cluster: &Cluster) -> Result<Duration, String> {
+    let start = now();
+    loop {
+        let told = cluster.cli(&["cluster", "info", "--output", "json"]);
+        if told.as_ref().is_ok_and(|told| told.contains("\"under_replicated\":[],\"leaderless\":[]")) {
+            return Ok(start.elapsed());
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("not all replicas came back in sync: {told:?}"));
+        }
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// Every line that was acknowledged is there, once and in order, and nothing else.
+fn check(cluster: &Cluster, written: &[usize]) -> Result<(), String> {
+    for (partition, count) in written.iter().enumerate() {
+        let (brokers, partition) = (cluster.bootstrap(), partition.to_string());
+        let found = capture("kcat", &["-C", "-b", &brokers, "-t", TOPIC, "-p", &partition, "-e", "-q"])?;
+        let mut expected = 0;
+        for line in found.lines() {
+            if line != expected.to_string() {
+                return Err(format!("partition {partition}: expected line {expected}, found {line}"));
+            }
+            expected += 1;
+        }
+        if expected != *count {
+            return Err(format!("partition {partition}: {expected} of {count} acknowledged lines are there"));
+        }
+    }
+    Ok(())
+}
+
+/// What the client says at a mark.
+struct Mark {
+    /// Times between acknowledgements in milliseconds, by partition.
+    gaps: Vec<u64>,
+    failures: u64,
+}
+
+impl Mark {
+    fn parse(line: &str) -> Option<Self> {
+        let (_, rest) = line.split_once(' ').filter(|(command, _)| matches!(*command, "mark" | "look"))?;
+        let mut words = rest.split(' ');
+        let gaps = words.next()?.split(',').map(|gap| gap.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { gaps, failures: words.nth(1)?.parse().ok()? })
+    }
+
+    fn gap(&self) -> u64 {
+        self.gaps.iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// The client.
+struct Load {
+    child: Child,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Load {
+    fn start(bootstrap: &str) -> Result<Self, String> {
+        let mut child = Command::new(environment("confluent")?)
+            .args(["clients/python/cluster_load.py", bootstrap, TOPIC, &PARTITIONS.to_string(), RATE])
+            .current_dir(root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("python cannot be started: {error}"))?;
+        let output = child.stdout.take().ok_or("no output")?;
+        let mut load = Self { child, output: BufReader::new(output).lines() };
+        load.wait_until_written()?;
+        Ok(load)
+    }
+
+    fn ask(&mut self, command: &str) -> Result<String, String> {
+        let input = self.child.stdin.as_mut().ok_or("no input")?;
+        writeln!(input, "{command}").map_err(|error| format!("the client has ended: {error}"))?;
+        let line = self.output.next().ok_or("the client has ended; its last lines say why")?;
+        line.map_err(|error| error.to_string())
+    }
+
+    /// The gaps since the last mark.
+    fn mark(&mut self) -> Result<Mark, String> {
+        let line = self.ask("mark")?;
+        Mark::parse(&line).ok_or_else(|| format!("the client says {line:?}"))
+    }
+
+    /// How long ago each partition took something.
+    fn look(&mut self) -> Result<Mark, String> {
+        let line = self.ask("look")?;
+        Mark::parse(&line).ok_or_else(|| format!("the client says {line:?}"))
+    }
+
+    /// Until every partition has been written to for a second.
+    fn wait_until_written(&mut self) -> Result<(), String> {
+        let (start, mut good) = (now(), 0);
+        while good < 10 {
+            sleep(Duration::from_millis(100));
+            let look = self.look()?;
+            good = if look.gap() < 100 { good + 1 } else { 0 };
+            if start.elapsed() > PATIENCE {
+                return Err(format!("writes stand still: by partition since {:?} ms", look.gaps));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops it; how many lines of each partition are acknowledged.
+    fn end(mut self) -> Result<Vec<usize>, String> {
+        let line = self.ask("end")?;
+        let wrong = || format!("the client says {line:?}");
+        let mut words = line.strip_prefix("done ").ok_or_else(wrong)?.split(' ');
+        let counts = words.next().ok_or_else(wrong)?.split(',');
+        let counts: Vec<usize> =
+            counts.map(|count| count.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+        let sent: usize = words.next().and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
+        if counts.iter().any(|count| *count != sent) {
+            return Err(format!("{sent} lines were sent to each partition: {line}"));
+        }
+        Ok(counts)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Both fail only if the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What came of each fault.
+#[derive(Default)]
+struct Table(Vec<String>);
+
+impl Table {
+    fn row(&mut self, fault: &str, victim: (usize, &str), gap: u64, whole: Duration, after: u64) {
+        let (node, number) = (victim.0 + 1, self.0.len() + 1);
+        let row = format!(
+            "| {number} | {fault} | {node} | {} | {gap} | {} | {after} |",
+            victim.1,
+            whole.as_millis()
+        );
+        say(&row);
+        self.0.push(row);
+    }
+
+    fn print(&self) {
+        say(
+            "\n| | fault | node | which was | writes stood still, ms | in sync again after, ms | meanwhile, ms |",
+        );
+        say("|---|---|---|---|---:|---:|---:|");
+        self.0.iter().for_each(|row| say(row));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "faults take real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "faults take real time")]
+fn sleep(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_as_the_client_writes_them() {
+        let mark = Mark::parse("mark 5,700,12 3000 1").unwrap();
+        assert_eq!((mark.gap(), mark.failures), (700, 1));
+        assert!(Mark::parse("done 1,2 3 0").is_none());
+    }
+}

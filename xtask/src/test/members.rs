@@ -1,0 +1,184 @@
+//! A cluster of real `ottla server` processes under test, by config files as a user writes them.
+
+use super::node::cli;
+use crate::shell::{capture, root};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Where free ports are looked for.
+const FIRST_PORT: u16 = 20_000;
+const LAST_PORT: u16 = 32_000;
+
+/// A cluster. Its processes end with it.
+pub(super) struct Cluster {
+    members: Vec<Member>,
+}
+
+/// A node; its place in the row is its id less one.
+struct Member {
+    child: Option<Child>,
+    config: PathBuf,
+    clients: String,
+}
+
+impl Cluster {
+    /// Starts so many nodes on empty directories and waits until all serve.
+    pub(super) fn start(name: &str, count: usize) -> Result<Self, String> {
+        let lane = root().join("target/lanes").join(name);
+        if lane.exists() {
+            std::fs::remove_dir_all(&lane).map_err(|error| format!("{}: {error}", lane.display()))?;
+        }
+        std::fs::create_dir_all(&lane).map_err(|error| error.to_string())?;
+        let mut clients = free_addresses(2 * count)?;
+        let peers = clients.split_off(count);
+        let voters: Vec<_> = (1..).zip(&peers).map(|(id, peer)| format!("{id}@{peer}")).collect();
+        let mut members = Vec::new();
+        for (at, clients) in clients.into_iter().enumerate() {
+            let config = lane.join(format!("node-{}.properties", at + 1));
+            let text = properties(at + 1, &clients, &peers[at], &voters.join(","), &lane);
+            std::fs::write(&config, text).map_err(|error| error.to_string())?;
+            members.push(Member { child: None, config, clients });
+        }
+        let mut cluster = Self { members };
+        let begun: Result<Vec<_>, _> = cluster.members.iter_mut().map(Member::spawn).collect();
+        begun?.into_iter().try_for_each(Serving::wait)?;
+        Ok(cluster)
+    }
+
+    /// Where clients begin: any of these.
+    pub(super) fn bootstrap(&self) -> String {
+        let running = self.members.iter().filter(|member| member.child.is_some());
+        running.map(|member| member.clients.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Runs our command line against it and returns what that prints.
+    pub(super) fn cli(&self, arguments: &[&str]) -> Result<String, String> {
+        cli(&self.bootstrap(), arguments)
+    }
+
+    /// The place of the node with this id.
+    pub(super) fn place(&self, id: u64) -> Result<usize, String> {
+        let at = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+        at.filter(|at| *at < self.members.len()).ok_or_else(|| format!("there is no node {id}"))
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(&mut self, at: usize) {
+        self.members[at].kill();
+    }
+
+    /// Any signal by its name, to a process that runs.
+    pub(super) fn signal(&self, at: usize, name: &str) -> Result<(), String> {
+        let child = self.members[at].child.as_ref().ok_or("the node does not run")?;
+        capture("kill", &["-s", name, &child.id().to_string()]).map(|_| ())
+    }
+
+    /// SIGTERM, and the drain.
+    pub(super) fn terminate(&mut self, at: usize) -> Result<(), String> {
+        self.signal(at, "TERM")?;
+        let Some(mut child) = self.members[at].child.take() else { return Ok(()) };
+        let ended = child.wait().map_err(|error| error.to_string())?;
+        if ended.success() { Ok(()) } else { Err(format!("node {} ends with {ended} after SIGTERM", at + 1)) }
+    }
+
+    /// Starts a node again on its directory as it is and waits until it serves.
+    pub(super) fn restart(&mut self, at: usize) -> Result<(), String> {
+        self.members[at].spawn()?.wait()
+    }
+}
+
+impl Member {
+    fn spawn(&mut self) -> Result<Serving, String> {
+        let log = self.config.with_extension("log");
+        let log = std::fs::File::options().create(true).append(true).open(log);
+        let mut child = Command::new(root().join("target/debug/ottla"))
+            .args(["server", "--http", "127.0.0.1:0", "--config"])
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.map_err(|error| error.to_string())?)
+            .spawn()
+            .map_err(|error| format!("ottla cannot be started: {error}"))?;
+        let output = child.stdout.take().ok_or("no output")?;
+        self.child = Some(child);
+        Ok(Serving { lines: BufReader::new(output).lines(), config: self.config.clone() })
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if the process is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A process that has been started.
+struct Serving {
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    config: PathBuf,
+}
+
+impl Serving {
+    /// Until it says where it serves clients.
+    fn wait(mut self) -> Result<(), String> {
+        let log = self.config.with_extension("log");
+        match self.lines.next() {
+            Some(Ok(line)) if line.starts_with("kafka=") => {
+                // Keeps the pipe open: it prints a few more lines.
+                std::mem::forget(self.lines);
+                Ok(())
+            }
+            Some(other) => Err(format!("expected kafka= on the first line, found {other:?}")),
+            None => Err(format!("ottla ended before it served; see {}", log.display())),
+        }
+    }
+}
+
+/// Addresses that were free a moment ago, below the ports that the system gives to who connects: nobody else may have
+/// the port of a node that is down for a while, not even a connection that looks for it.
+fn free_addresses(count: usize) -> Result<Vec<String>, String> {
+    let first = FIRST_PORT + u16::try_from(std::process::id() % 500).unwrap_or(0) * 16;
+    let free = (first..LAST_PORT).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count);
+    let free: Vec<String> = free.map(|port| format!("127.0.0.1:{port}")).collect();
+    if free.len() == count { Ok(free) } else { Err("there are not enough free ports".into()) }
+}
+
+fn properties(id: usize, clients: &str, peers: &str, voters: &str, lane: &Path) -> String {
+    let data = lane.join(format!("node-{id}"));
+    format!(
+        "node.id={id}
+process.roles=broker,controller
+controller.quorum.voters={voters}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{clients},CONTROLLER://{peers}
+log.dirs={}
+",
+        data.display()
+    )
+}
+
+/// The number that follows a text.
+pub(super) fn number_after(text: &str, before: &str) -> Option<u64> {
+    let rest = text.split(before).nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_after;
+
+    #[test]
+    fn numbers_are_found_behind_their_names() {
+        assert_eq!(number_after("{\"controller\":2,\"x\":3}", "\"controller\":"), Some(2));
+        assert_eq!(number_after("{\"controller\":null}", "\"controller\":"), None);
+    }
+}
