@@ -466,7 +466,9 @@ pub(crate) fn refusal_code(reply: &ControllerReply) -> ErrorCode {
         | ControllerReply::Registered { .. }
         | ControllerReply::Alive(_)
         | ControllerReply::Expired(_)
-        | ControllerReply::Partitions(_) => ErrorCode::UnknownServerError,
+        | ControllerReply::Partitions(_)
+        | ControllerReply::Elected(_)
+        | ControllerReply::Balanced { .. } => ErrorCode::UnknownServerError,
     }
 }
 

@@ -44,6 +44,7 @@ impl Leading {
         let defaults = Defaults {
             num_partitions: node.config.num_partitions,
             replication_factor: node.config.default_replication_factor,
+            internal_replication_factor: node.config.offsets_replication_factor,
             delete_topics: node.config.delete_topics,
             fixed: node.fixed.clone(),
             session_timeout: node.config.broker_session_timeout,

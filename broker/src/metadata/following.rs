@@ -184,7 +184,10 @@ impl Metadata {
             removed: &self.removed,
             is_current: self.own.is_serving() || self.leading.is_here(),
         };
+        let before = fx.mail.len();
         let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
+        // Who hears that this node leads something no more finds in the view who does.
+        let told = fx.mail.split_off(before);
         if let Some(reason) = &remaining.reason
             && !self.told_waiting
         {
@@ -201,5 +204,6 @@ impl Metadata {
         for reader in &self.readers {
             fx.mail.push((*reader, Mail::View(self.view.clone())));
         }
+        fx.mail.extend(told);
     }
 }

@@ -159,7 +159,9 @@ impl Metadata {
             | controller::Reply::Changed(_)
             | controller::Reply::ProducerIds { .. }
             | controller::Reply::Expired(_)
-            | controller::Reply::Partitions(_)) => {
+            | controller::Reply::Partitions(_)
+            | controller::Reply::Elected(_)
+            | controller::Reply::Balanced { .. }) => {
                 fx.log(Level::Error, format!("the controller answers {other:?} to a broker"));
             }
         }

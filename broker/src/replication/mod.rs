@@ -6,12 +6,16 @@
 //! them when they say so ([`Mail::Replicas`]). What the followers of this node's own partitions have come to is noted where
 //! their fetches are served; here it is decided who is to be in sync ([`in_sync`]).
 
+#[cfg(test)]
+mod failover;
 mod in_sync;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use crate::effects::{Down, Effects, Input, Level, Mail};
 use crate::job::JobDone;
-use crate::peer::{Address, Heard, Identity, Links};
+use crate::peer::{Heard, Identity, Links};
 use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::view::View;
@@ -59,9 +63,9 @@ pub struct Replication {
 }
 
 impl Replication {
-    pub(crate) fn new(view: Arc<View>, shared: Arc<Shared>, rng: Rng) -> Self {
+    pub(crate) fn new(view: Arc<View>, shared: Arc<Shared>, identity: Identity, rng: Rng) -> Self {
         Self {
-            links: Links::new(identity(&view), rng),
+            links: Links::new(identity, rng),
             view,
             shared,
             sources: BTreeMap::new(),
@@ -370,21 +374,3 @@ fn progress(own: Incarnation, topics: Vec<TopicProgress>) -> PeerProgressRequest
         ..PeerProgressRequest::default()
     }
 }
-
-/// Who this node is to the others.
-fn identity(view: &View) -> Identity {
-    let node = &view.node;
-    let own = node.config.peer_listener();
-    Identity {
-        cluster_id: view.image.cluster_id,
-        node: node.config.node_id,
-        directory: node.directory_id,
-        address: Address {
-            host: own.map(|listener| listener.host.clone()).unwrap_or_default(),
-            port: own.map_or(0, |listener| listener.port),
-        },
-    }
-}
-
-#[cfg(test)]
-mod failover;
