@@ -141,9 +141,12 @@ impl Replication {
         let id = view.node.config.node_id;
         let own = view.image.broker(id).map(|broker| Incarnation { id, epoch: broker.epoch });
         if own != self.own {
-            // What was said in an earlier life counts no more.
+            // What was said in an earlier life counts no more, neither of the log nor of the disk.
             self.own = own;
-            self.sources.values_mut().for_each(Source::begin_anew);
+            for (leader, source) in &mut self.sources {
+                source.begin_anew();
+                self.reports.entry(*leader).or_default().extend(source.keys());
+            }
         }
         let is_gone = |topic: &&Arc<Topic>| view.image.topic_by_id(topic.id).is_none();
         let gone: BTreeSet<TopicId> = old.image.topics().filter(is_gone).map(|topic| topic.id).collect();
