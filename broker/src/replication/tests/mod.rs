@@ -2,6 +2,7 @@
 
 mod world;
 
+use base::plant::Bug;
 use base::{LeaderEpoch, Rng};
 use wire::Records;
 use wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
@@ -441,6 +442,31 @@ fn trouble(seed: u64) {
     let text = String::from_utf8_lossy(&content);
     for value in &acked {
         assert!(text.contains(value), "{value} is missing");
+    }
+}
+
+#[test]
+fn a_partition_that_comes_does_not_wait_for_one_where_nothing_happens() {
+    let mut world = World::new(3, &[]);
+    world.create_another("idle", &[0, 1, 2], &[]);
+    world.create(&[0, 1, 2], &[]);
+    write(&mut world, 0, "without time going on");
+    check_same(&world);
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for bug in [Bug::A1, Bug::A3, Bug::A4, Bug::A7, Bug::A8, Bug::A11, Bug::A13] {
+        let found = (0..2_000).find(|seed| {
+            let seed = *seed;
+            std::panic::catch_unwind(|| {
+                base::plant::arm(Some(bug));
+                trouble(seed);
+            })
+            .is_err()
+        });
+        base::plant::arm(None);
+        eprintln!("{bug:?}: {found:?}");
     }
 }
 

@@ -223,10 +223,14 @@ impl World {
 
     /// A topic with one partition on these brokers, led by the first.
     pub(super) fn create(&mut self, replicas: &[usize], configs: &[(&str, &str)]) {
+        self.create_another(TOPIC, replicas, configs);
+    }
+
+    pub(super) fn create_another(&mut self, name: &str, replicas: &[usize], configs: &[(&str, &str)]) {
         let brokers: Vec<BrokerId> = replicas.iter().copied().map(id).collect();
         let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned())));
         let topic = NewTopic {
-            name: TOPIC.into(),
+            name: name.into(),
             partitions: -1,
             replication_factor: -1,
             assignments: vec![(0, brokers)],
