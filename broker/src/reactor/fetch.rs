@@ -134,9 +134,9 @@ impl Reactor {
             hit!(fetch_stands_in_line);
             line.later.push_back((asked, request, terms));
             // A follower that asks again has something that it does not want to wait with.
-            let waiting = line.reader.filter(|reader| {
-                terms.follower.is_some() && self.fetches.waiting.contains_key(reader)
-            });
+            let waiting = line
+                .reader
+                .filter(|reader| terms.follower.is_some() && self.fetches.waiting.contains_key(reader));
             if let Some(reader) = waiting {
                 self.cut_short(now, reader, fx);
             }
