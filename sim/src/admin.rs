@@ -219,7 +219,7 @@ fn create(name: &str, history: &History, rng: &mut Rng, correlation: i32) -> (i1
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: partitions,
-        replication_factor: if history.is_of_cluster() { factor } else { 1 },
+        replication_factor: factor.min(history.replicas()),
         configs,
         ..Default::default()
     };

@@ -7,7 +7,7 @@ pub(crate) use route::Route;
 use crate::admin::Admin;
 use crate::group::Participant;
 use crate::history::{History, Partition, Trimmed};
-use base::{Rng, Timestamp};
+use base::{Instant, Rng, Timestamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -83,6 +83,8 @@ pub(crate) struct Client {
     padding: usize,
     /// True while the client may send nothing: its connection is gone.
     pub(crate) connected: bool,
+    /// When it may ask something next.
+    pub(crate) acts_at: Option<Instant>,
     pub(crate) route: Route,
 }
 
@@ -113,7 +115,7 @@ impl Client {
 
     const fn new(name: u64, role: Role) -> Self {
         let route = Route::new(1, 0);
-        Self { name, role, awaited: None, correlation: 0, padding: 1, connected: false, route }
+        Self { name, role, awaited: None, correlation: 0, padding: 1, connected: false, acts_at: None, route }
     }
 
     /// The same client in a cluster of so many nodes.

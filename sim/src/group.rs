@@ -384,7 +384,7 @@ impl Member {
                         call.join(rng, self)
                     }
                     // Who is slow leaves its offsets alone for longer than they would be kept without it.
-                    2..=20 if !next.is_empty() && (self.slowness == 1 || rng.chance(1, 10)) => {
+                    2..=20 if !next.is_empty() && (self.slowness < 100 || rng.chance(1, 10)) => {
                         let offsets: Vec<_> = next.iter().map(|(part, at)| (*part, *at)).collect();
                         next.values_mut().for_each(|at| *at += 1);
                         call.commit(rng, promises, offsets, Some(self))

@@ -69,13 +69,20 @@ pub(crate) struct History {
     pub(crate) promises: Promises,
     /// Each node hears of changes in its own time.
     is_of_cluster: bool,
+    /// Replicas that a partition has at most.
+    replicas: i16,
     producers: BTreeSet<(i64, i16)>,
 }
 
 /// Topics.
 impl History {
-    pub(crate) fn new(nodes: usize) -> Self {
-        Self { is_of_cluster: nodes > 1, ..Self::default() }
+    pub(crate) fn new(nodes: usize, replicas: i16) -> Self {
+        let replicas = replicas.min(i16::try_from(nodes).unwrap_or(i16::MAX));
+        Self { is_of_cluster: nodes > 1, replicas, ..Self::default() }
+    }
+
+    pub(crate) const fn replicas(&self) -> i16 {
+        self.replicas
     }
 
     /// True if any node may be asked for what another one was told.

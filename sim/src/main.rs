@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let mut campaign = Campaign { seeds: 1, from: 1, nodes: 1, trace: 0, bug: None, require_all: false };
+    let mut campaign =
+        Campaign { seeds: 1, from: 1, nodes: 1, replicas: 3, trace: 0, bug: None, require_all: false };
     while let Some(name) = arguments.next() {
         if name == "--require-all" {
             campaign.require_all = true;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             ("--seeds", Some(value)) => campaign.seeds = value,
             ("--from", Some(value)) => campaign.from = value,
             ("--nodes", Some(value @ 1..=9)) => campaign.nodes = usize::try_from(value).unwrap_or(1),
+            ("--replicas", Some(value @ 1..=9)) => campaign.replicas = i16::try_from(value).unwrap_or(1),
             ("--meta", Some(value)) => return Campaign { seeds: value, ..campaign }.compare_twice(),
             ("--hashes", Some(value)) => return Campaign { seeds: value, ..campaign }.print_hashes(),
             ("--bugs", Some(value)) => return planted::search(value),
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ottla-sim [--nodes N] [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --hashes N | --bugs SEEDS | --replay-bugs 1"
+        "usage: ottla-sim [--nodes N] [--replicas N] [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --hashes N | --bugs SEEDS | --replay-bugs 1"
     );
     ExitCode::from(2)
 }
@@ -53,6 +55,8 @@ struct Campaign {
     from: u64,
     /// Nodes of each world.
     nodes: usize,
+    /// Replicas of each partition at most.
+    replicas: i16,
     /// Events that a failure shows.
     trace: usize,
     bug: Option<Bug>,
@@ -82,6 +86,11 @@ impl Campaign {
         if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 
+    const fn options(&self, seed: u64) -> Options {
+        let (keep_trace, bug, replicas) = (self.trace, self.bug, self.replicas);
+        Options { keep_trace, bug, replicas, ..Options::new(seed, self.nodes) }
+    }
+
     /// Prints a hash over everything that happened in each seed, for comparison with another build.
     #[expect(clippy::print_stdout, reason = "a command line tool")]
     fn print_hashes(&self) -> ExitCode {
@@ -102,9 +111,7 @@ impl Campaign {
                 if seed >= self.from + self.seeds {
                     return outcomes;
                 }
-                let options =
-                    Options { keep_trace: self.trace, bug: self.bug, ..Options::new(seed, self.nodes) };
-                outcomes.push((seed, run(options)));
+                outcomes.push((seed, run(self.options(seed))));
             }
         };
         let mut all: Vec<(u64, Outcome)> = std::thread::scope(|scope| {
@@ -129,7 +136,7 @@ impl Campaign {
     #[expect(clippy::print_stdout, reason = "a command line tool")]
     fn compare_twice(&self) -> ExitCode {
         for seed in self.from..self.from + self.seeds {
-            let options = Options::new(seed, self.nodes);
+            let options = self.options(seed);
             let (once, again) = (run(options.clone()), run(options));
             if once.hash != again.hash {
                 println!("seed {seed} is not deterministic: {:016x} and {:016x}", once.hash, again.hash);

@@ -3,7 +3,7 @@
 use crate::world::Options;
 use crate::world::swarm::Swarm;
 use base::{Instant, Now, Rng, Span, plant};
-use broker::{Boot, Booted, Effects, Input, Job, JobDone, Owner};
+use broker::{Boot, Booted, Effects, Founding, Input, Job, JobDone, Opened, Owner};
 use cluster::Endpoint;
 use cluster::config::{Layers, NodeConfig, Overrides};
 use seglog::disk::{DiskErrorKind, MemDisk};
@@ -26,6 +26,8 @@ pub(crate) struct Listening {
 pub(crate) enum Process {
     /// There is none.
     None,
+    /// It looks for its cluster; and what it was started with.
+    Founding(Box<Founding>, Box<Boot>),
     /// The owners of the node.
     Node(Box<Booted>),
 }
@@ -56,6 +58,8 @@ pub(crate) struct SimNode {
     pub(crate) is_off: bool,
     /// A disk error was injected: the node may end itself, or refuse to start, until it is over.
     pub(crate) disk_faulted: bool,
+    /// There was no room on the disk once.
+    pub(crate) is_starved: bool,
     settings: Overrides,
     reactors: u16,
 }
@@ -96,7 +100,8 @@ impl SimNode {
             paused_until: Instant::ZERO,
             is_off: false,
             disk_faulted: false,
-            settings: settings(index, options.nodes, swarm, rng),
+            is_starved: false,
+            settings: settings(index, options, swarm, rng),
             reactors: options.reactors,
         }
     }
@@ -128,12 +133,30 @@ impl SimNode {
             reactors: self.reactors,
             seed: rng.next_u64(),
         };
-        match broker::boot(boot, now) {
-            Ok(mut booted) => {
-                let mut effects = Effects::default();
+        self.open(boot, now)
+    }
+
+    /// Its directory has become a member's: the same process opens it anew.
+    pub(crate) fn open_as_member(&mut self, now: Now) -> Started {
+        let Process::Founding(_, boot) = std::mem::replace(&mut self.process, Process::None) else {
+            return Started::Refused("it was a member before".into());
+        };
+        self.incarnation += 1;
+        self.open(*boot, now)
+    }
+
+    fn open(&mut self, boot: Boot, now: Now) -> Started {
+        let mut effects = Box::new(Effects::default());
+        match broker::open(boot.clone(), now) {
+            Ok(Opened::Node(mut booted)) => {
                 booted.metadata.start(now, &mut effects);
-                self.process = Process::Node(Box::new(booted));
-                Started::Running(Box::new(effects))
+                self.process = Process::Node(booted);
+                Started::Running(effects)
+            }
+            Ok(Opened::Founding(mut founding)) => {
+                founding.start(now, &mut effects);
+                self.process = Process::Founding(founding, Box::new(boot));
+                Started::Running(effects)
             }
             Err(_) if self.has_crashed() => Started::Crashed,
             Err(error) => Started::Refused(error.to_string()),
@@ -147,8 +170,15 @@ impl SimNode {
 
     /// Gives an input to an owner of the running node.
     pub(crate) fn handle(&mut self, owner: Owner, now: Now, input: Input) -> Option<Effects> {
-        let Process::Node(booted) = &mut self.process else { return None };
         let mut effects = Effects::default();
+        let booted = match &mut self.process {
+            Process::None => return None,
+            Process::Founding(founding, _) => {
+                founding.handle(now, input, &mut effects);
+                return Some(effects);
+            }
+            Process::Node(booted) => booted,
+        };
         match owner {
             Owner::Reactor(id) => booted.reactors.get_mut(usize::from(id))?.handle(now, input, &mut effects),
             Owner::Metadata => booted.metadata.handle(now, input, &mut effects),
@@ -166,6 +196,9 @@ impl SimNode {
 
     /// Who gets a new connection.
     pub(crate) fn taker(&self, conn: u64) -> Owner {
+        if let Process::Founding(..) = self.process {
+            return Owner::Metadata;
+        }
         Owner::Reactor(u16::try_from(conn % u64::from(self.reactors)).unwrap_or(0))
     }
 
@@ -189,10 +222,15 @@ impl SimNode {
         !matches!(self.process, Process::None)
     }
 
+    /// True once it is to be opened as a member of its cluster.
+    pub(crate) const fn has_founded(&self) -> bool {
+        matches!(&self.process, Process::Founding(founding, _) if founding.is_done())
+    }
+
     /// Its owners, once it is part of a cluster.
     pub(crate) const fn booted(&self) -> Option<&Booted> {
         match &self.process {
-            Process::None => None,
+            Process::None | Process::Founding(..) => None,
             Process::Node(booted) => Some(booted),
         }
     }
@@ -206,6 +244,12 @@ impl SimNode {
         self.booted().is_some_and(|booted| booted.shared.counters.is_controller())
     }
 
+    /// True if a fault that was injected may be the reason why the process ends itself, or refuses to start.
+    pub(crate) fn has_reason(&self, told: &str) -> bool {
+        let is_full = told.contains("no space left") && self.booted().is_none();
+        self.disk_faulted || (self.is_starved && is_full)
+    }
+
     /// Nothing goes wrong on this machine any more.
     pub(crate) fn heal(&mut self) {
         self.disk.set_capacity(None);
@@ -217,7 +261,7 @@ impl SimNode {
 }
 
 /// The node's file. Whatever is drawn for one node is the same for all.
-fn settings(index: usize, nodes: usize, swarm: &Swarm, rng: &Rng) -> Overrides {
+fn settings(index: usize, options: &Options, swarm: &Swarm, rng: &Rng) -> Overrides {
     let rng = &mut rng.fork(1);
     let set = |key: &str, value: String| (key.to_owned(), value);
     let mut settings = Overrides::from([
@@ -237,18 +281,18 @@ fn settings(index: usize, nodes: usize, swarm: &Swarm, rng: &Rng) -> Overrides {
         set("log.cleaner.min.cleanable.ratio", format!("0.{}", rng.between(1, 9))),
         set("ottla.metadata.snapshot.entries", rng.between(2, 60).to_string()),
     ]);
-    if nodes > 1 {
-        settings.extend(cluster_settings(index, nodes, rng));
+    if options.nodes > 1 {
+        settings.extend(cluster_settings(index, options, rng));
     }
     settings
 }
 
 /// What a node of a cluster has to know beyond that.
-fn cluster_settings(index: usize, nodes: usize, rng: &mut Rng) -> Overrides {
+fn cluster_settings(index: usize, options: &Options, rng: &mut Rng) -> Overrides {
     let set = |key: &str, value: String| (key.to_owned(), value);
     let listener = |at: Listening| format!("{}://{}:{}", at.name, host(index), at.port);
     let voter = |index: usize| format!("{}@{}:{}", index + 1, host(index), PEERS.port);
-    let voters: Vec<_> = (0..nodes).map(voter).collect();
+    let voters: Vec<_> = (0..options.nodes).map(voter).collect();
     // Short enough for a run to see many sessions end.
     let session = rng.between(400, 6_000);
     Overrides::from([
@@ -256,7 +300,7 @@ fn cluster_settings(index: usize, nodes: usize, rng: &mut Rng) -> Overrides {
         set("listeners", format!("{},{}", listener(CLIENTS), listener(PEERS))),
         set("controller.listener.names", PEERS.name.into()),
         set("controller.quorum.voters", voters.join(",")),
-        set("offsets.topic.replication.factor", "3".into()),
+        set("offsets.topic.replication.factor", options.replicas.to_string()),
         set("broker.session.timeout.ms", session.to_string()),
         set("broker.heartbeat.interval.ms", (session / rng.between(3, 6)).to_string()),
         set("replica.lag.time.max.ms", rng.between(300, 5_000).to_string()),

@@ -32,8 +32,12 @@ pub struct Options {
     pub seed: u64,
     /// How many nodes there are.
     pub nodes: usize,
+    /// Replicas that a partition has at most.
+    pub replicas: i16,
     /// Requests that clients send before the final reckoning.
     pub operations: u32,
+    /// How long the run lasts at least before the final reckoning, in its own time.
+    pub lasts: Span,
     /// A bug to plant.
     pub bug: Option<plant::Bug>,
     /// Reactors of each node.
@@ -46,8 +50,9 @@ impl Options {
     /// The run of a seed as CI does it, with so many nodes.
     #[must_use]
     pub const fn new(seed: u64, nodes: usize) -> Self {
-        let operations = if nodes == 1 { 2_000 } else { 600 };
-        Self { seed, nodes, operations, bug: None, reactors: 2, keep_trace: 0 }
+        let (operations, seconds) = if nodes == 1 { (2_000, 0) } else { (0, 30) };
+        let lasts = Span::from_secs(seconds);
+        Self { seed, nodes, replicas: 3, operations, lasts, bug: None, reactors: 2, keep_trace: 0 }
     }
 }
 
@@ -118,13 +123,19 @@ impl World {
         let rng = Rng::new(options.seed);
         let swarm = Swarm::draw(&mut rng.fork(5), options.nodes);
         let node = |index| SimNode::new(index, &options, &swarm, &rng);
-        let is_slow = options.nodes == 1 && rng.fork(4).chance(1, 10);
+        let mut pace = rng.fork(4);
+        let slowness = match options.nodes {
+            1 if pace.chance(1, 10) => SLOW,
+            1 => 1,
+            // What happens among nodes takes seconds.
+            _ => u32::try_from(pace.between(10, 40)).unwrap_or(10),
+        };
         Self {
             schedule: rng.fork(2),
             nodes: (0..options.nodes).map(node).collect(),
             rng: rng.fork(3),
             trace: Trace::new(options.keep_trace),
-            history: History::new(options.nodes),
+            history: History::new(options.nodes, options.replicas),
             oracle: Oracle::default(),
             options,
             swarm,
@@ -137,7 +148,7 @@ impl World {
             sent: 0,
             steps: 0,
             calm: false,
-            slowness: if is_slow { SLOW } else { 1 },
+            slowness,
         }
     }
 
@@ -174,7 +185,7 @@ impl World {
             self.at(Span::ZERO, Event::Start(node));
         }
         self.at(Span::from_millis(200), Event::Fault);
-        while self.sent < self.options.operations {
+        while self.sent < self.options.operations || self.now < Instant::ZERO + self.options.lasts {
             self.step()?;
         }
         self.settle()?;
@@ -188,12 +199,13 @@ impl World {
             for at in 0..self.rng.between(1, 4) {
                 name += 1;
                 let instance = self.rng.chance(1, 3).then(|| format!("instance-{at}"));
-                let member = Participant::member(&format!("group-{group}"), instance, self.slowness);
+                let slowness = if self.is_cluster() { 4 } else { self.slowness };
+                let member = Participant::member(&format!("group-{group}"), instance, slowness);
                 self.add_client(Client::participant(name, member));
             }
         }
         // The offsets of a slow committer are forgotten for their age, and rightly so.
-        let committers = if self.slowness == 1 { 2 } else { 0 };
+        let committers = if self.slowness < SLOW { 2 } else { 0 };
         for at in 0..committers {
             name += 1;
             let committer = Participant::committer(&format!("committer-{at}"));
@@ -205,7 +217,7 @@ impl World {
         let name = client.name;
         self.clients.insert(name, client.among(self.options.nodes));
         self.connect(name);
-        self.at(Span::from_millis(1), Event::Client(name));
+        self.let_act(name, Span::from_millis(1));
     }
 
     fn step(&mut self) -> Result<(), String> {

@@ -114,6 +114,7 @@ impl Replication {
             | Mail::Safe { .. }
             | Mail::Readable { .. }
             | Mail::Greeted(_)
+            | Mail::Leave
             | Mail::CountGroups(_)
             | Mail::Upkeep => {
                 fx.fatal = Some("the replication owner was sent another owner's mail".into());

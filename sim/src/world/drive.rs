@@ -55,6 +55,9 @@ impl World {
             self.look_at_metadata(seat.node)?;
         }
         self.carry_out(seat, effects)?;
+        if self.is_alive(seat) && self.nodes[seat.node].has_founded() {
+            return self.become_member(seat.node);
+        }
         if !was_serving && self.nodes[seat.node].is_serving() && !self.is_cluster() {
             let names: Vec<u64> = self.clients.keys().copied().collect();
             for name in names {
@@ -150,7 +153,7 @@ impl World {
     /// A node that ends itself has lost its disk, or found damage: both only by a fault that was injected.
     fn fatal(&mut self, node: usize, reason: &str) -> Result<(), String> {
         self.report.count("process ended itself");
-        if !self.nodes[node].disk_faulted {
+        if !self.nodes[node].has_reason(reason) {
             return Err(format!("node {} ended itself without a fault: {reason}", node + 1));
         }
         self.crash(node);

@@ -1,7 +1,7 @@
 //! What goes wrong: crashes, clean stops, broken connections, disks that are full, fail, rot or are slow, clocks
 //! that jump.
 
-use super::{Event, World};
+use super::{Event, SLOW, World};
 use base::Span;
 use seglog::disk::{Disk, Fault, OpenMode, Operation};
 
@@ -22,7 +22,8 @@ impl World {
         }
         // In a slow run there is time between faults.
         let delay = again.unwrap_or_else(|| {
-            self.rng.between(50, self.swarm.fault_millis_max) * u64::from(self.slowness.div_ceil(20))
+            self.rng.between(50, self.swarm.fault_millis_max)
+                * u64::from(if self.slowness == SLOW { SLOW.div_ceil(20) } else { 1 })
         });
         self.at(Span::from_millis(delay), Event::Fault);
         Ok(())
@@ -50,13 +51,14 @@ impl World {
                 self.nodes[index].slow_until = self.now + Span::from_millis(self.rng.between(50, 1_500));
             }
             // A node that starts has no other clock to compare it with: whoever starts the machine sets it.
-            12 if self.nodes[index].is_listening() => {
+            12 if self.nodes[index].booted().is_some() => {
                 self.report.count("wall clock jump");
                 self.nodes[index].wall_ahead = Span::from_secs(self.rng.between(61, 3_000));
             }
             13 if self.swarm.starves => {
                 self.report.count("write without space");
                 let skip = self.rng.below(60);
+                self.nodes[index].is_starved = true;
                 self.nodes[index].disk.inject(Operation::Write, skip, Fault::NoSpace);
             }
             14 if self.swarm.stops => self.stop_cleanly(index),
@@ -68,6 +70,7 @@ impl World {
     /// Until the next fault there is little room; that is soon.
     fn fill_disk(&mut self, index: usize) -> u64 {
         self.report.count("disk full");
+        self.nodes[index].is_starved = true;
         let disk = &self.nodes[index].disk;
         let used = Disk::space(disk).map_or(0, |space| space.total - space.free);
         disk.set_capacity(Some(used + self.rng.below(64 << 10)));

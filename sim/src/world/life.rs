@@ -18,8 +18,21 @@ impl World {
         if was_off {
             self.resume_network();
         }
-        match self.nodes[index].start(now, &mut self.rng) {
-            Started::Refused(_) if self.nodes[index].disk_faulted => {
+        let started = self.nodes[index].start(now, &mut self.rng);
+        self.opened(index, started)
+    }
+
+    /// A node has found its cluster: what it was until now is over, its process goes on.
+    pub(super) fn become_member(&mut self, index: usize) -> Result<(), String> {
+        self.break_links_of(index);
+        let now = self.node_now(index);
+        let started = self.nodes[index].open_as_member(now);
+        self.opened(index, started)
+    }
+
+    fn opened(&mut self, index: usize, started: Started) -> Result<(), String> {
+        match started {
+            Started::Refused(reason) if self.nodes[index].has_reason(&reason) => {
                 self.report.count("process ended itself");
                 self.crash(index);
                 Ok(())

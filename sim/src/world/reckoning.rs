@@ -14,6 +14,8 @@ impl World {
             self.crash(one);
         }
         self.calm = true;
+        // Those who wait for the cluster must not be lost among those who use it.
+        self.slowness = self.slowness.max(if self.is_cluster() { 10 } else { 1 });
         self.nodes.iter_mut().for_each(crate::node::SimNode::heal);
         self.end_outages();
         while self.nodes.iter().any(|node| node.paused_until > self.now) {

@@ -1,8 +1,8 @@
 //! The clients: how they are connected, ask, and are answered.
 
-use super::World;
 use super::network::{Piece, Way};
 use super::queue::Event;
+use super::{Span, World};
 use crate::client::{Client, describe};
 use crate::history::History;
 use broker::{ConnId, Fragment, Reply};
@@ -73,20 +73,24 @@ impl World {
         let is_lost = self.clients.get(&name).is_some_and(Client::is_looking);
         let slowness = if is_lost { 10 } else { u64::from(self.slowness) };
         let delay = self.some_micros(50, 20_000 * slowness);
-        self.at(delay, Event::Client(name));
+        self.let_act(name, delay);
         Ok(())
     }
 
     pub(super) fn client_acts(&mut self, name: u64) -> Result<(), String> {
         let wall = self.wall().wall;
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
-        if client.is_waiting() || (self.history.is_of_cluster() && is_over(client, &self.history)) {
+        if client.acts_at.take_if(|at| *at == self.now).is_none()
+            || client.is_waiting()
+            || (self.history.is_of_cluster() && is_over(client, &self.history))
+        {
             return Ok(());
         }
         if !client.connected {
             self.connect(name);
-            let delay = self.some_micros(1_000, 50_000);
-            self.at(delay, Event::Client(name));
+            // Who looks for a node that serves among many is in no hurry.
+            let delay = self.some_micros(1_000, if self.is_cluster() { 300_000 } else { 50_000 });
+            self.let_act(name, delay);
             return Ok(());
         }
         if let Some(frame) = client.next_request(&mut self.rng, wall, &mut self.history) {
@@ -128,6 +132,16 @@ impl World {
         if let Some(client) = self.clients.get_mut(&name) {
             client.disconnected(&mut self.history);
             let delay = self.some_micros(1_000, 20_000);
+            self.let_act(name, delay);
+        }
+    }
+
+    /// Lets a client act after a while, unless it will before that.
+    pub(super) fn let_act(&mut self, name: u64, delay: Span) {
+        let at = self.now + delay;
+        let Some(client) = self.clients.get_mut(&name) else { return };
+        if client.acts_at.is_none_or(|earlier| earlier > at) {
+            client.acts_at = Some(at);
             self.at(delay, Event::Client(name));
         }
     }
