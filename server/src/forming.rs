@@ -50,6 +50,9 @@ impl Core for Driven {
     fn in_flight(&self, _conn: ConnId) -> usize {
         0
     }
+    fn is_peer(&self, _conn: ConnId) -> bool {
+        true
+    }
     fn note_done(&mut self, _now: impl FnOnce() -> Instant) {}
     fn is_over(&self) -> bool {
         self.founding.is_done()

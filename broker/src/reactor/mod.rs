@@ -326,6 +326,12 @@ impl Reactor {
         self.connections.get(&conn).map_or(0, Connection::in_flight)
     }
 
+    /// True for a connection that another node has opened.
+    #[must_use]
+    pub fn is_peer(&self, conn: ConnId) -> bool {
+        self.connections.get(&conn).is_some_and(|connection| connection.node.is_some())
+    }
+
     /// Its number among the node's reactors.
     #[must_use]
     pub const fn id(&self) -> u16 {

@@ -142,9 +142,12 @@ impl Replication {
         let own = view.image.broker(id).map(|broker| Incarnation { id, epoch: broker.epoch });
         let is_anew = own != self.own;
         if is_anew {
-            // What was said in an earlier life counts no more.
+            // What was said in an earlier life counts no more, neither of the log nor of the disk.
             self.own = own;
-            self.sources.values_mut().for_each(Source::begin_anew);
+            for (leader, source) in &mut self.sources {
+                source.begin_anew();
+                self.reports.entry(*leader).or_default().extend(source.keys());
+            }
         }
         let is_gone = |topic: &&Arc<Topic>| view.image.topic_by_id(topic.id).is_none();
         let gone: BTreeSet<TopicId> = old.image.topics().filter(is_gone).map(|topic| topic.id).collect();
