@@ -6,9 +6,9 @@ use super::{Metadata, partitions};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
 use crate::view::Node;
-use base::{Instant, Now, Rng, Span, Uuid, hit};
+use base::{BrokerId, Instant, Now, Rng, Span, Uuid, hit};
 use cluster::controller::{self, Command, Heartbeat};
-use cluster::{Delta, Endpoint};
+use cluster::{Delta, Endpoint, Image};
 use wire::ErrorCode;
 
 /// The pause before a registration that was refused is tried again.
@@ -74,6 +74,11 @@ impl Own {
 
     pub(super) const fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Serving(_))
+    }
+
+    /// True if this process is registered as far as these metadata go: they are not from before it started.
+    pub(super) fn is_known_to(&self, image: &Image, id: BrokerId) -> bool {
+        image.broker(id).is_some_and(|broker| broker.incarnation == self.incarnation)
     }
 }
 
