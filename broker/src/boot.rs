@@ -184,14 +184,14 @@ fn start(boot: Boot, dir: Arc<LogDir>, now: Now) -> Result<Booted, BootError> {
         image,
         readers,
         endpoints: boot.endpoints,
-        identity,
+        identity: identity.clone(),
         rng: rng.fork(1),
     };
     let metadata = Metadata::new(start, now).map_err(BootError::Quorum)?;
     let view = metadata.view().clone();
     let reactors = (0..boot.reactors).map(|id| Reactor::new(id, view.clone(), shared.clone())).collect();
     let groups = Groups::new(view.clone(), shared.clone(), rng.fork(2));
-    let replication = Replication::new(view, shared.clone(), rng.fork(3));
+    let replication = Replication::new(view, shared.clone(), identity, rng.fork(3));
     let latest_view = metadata.latest_view();
     Ok(Booted { shared, reactors, metadata, groups, replication, latest_view })
 }

@@ -47,7 +47,7 @@ impl Connect {
         Ok(ClusterSettings {
             client_id: Some("ottla-cli".to_owned()),
             request_timeout: Span::from_secs(self.timeout),
-            connect_timeout: Span::from_secs(self.timeout.min(5)),
+            connect_timeout: Span::from_secs(self.timeout.min(3)),
             fail_fast: true,
             ..ClusterSettings::new(bootstrap)
         })

@@ -112,6 +112,8 @@ fn partition_to_wire(topic: TopicId, index: PartitionIndex, state: &PartitionSta
         partition_id: index.0,
         topic_id: topic.0,
         replicas: ids(&state.replicas),
+        adding_replicas: ids(&state.adding),
+        removing_replicas: ids(&state.removing),
         isr: ids(&state.isr),
         leader: state.leader.map_or(-1, |id| id.0),
         leader_epoch: state.leader_epoch.0,
@@ -185,6 +187,8 @@ fn partition_from_wire(r: PartitionRecord) -> Result<Record, RecordError> {
     }
     let state = PartitionState {
         replicas: ids(r.replicas),
+        adding: ids(r.adding_replicas),
+        removing: ids(r.removing_replicas),
         isr: ids(r.isr),
         elr: ids(r.eligible_leader_replicas.unwrap_or_default()),
         leader: Some(BrokerId(r.leader)).filter(|id| id.0 >= 0),
@@ -237,7 +241,10 @@ mod tests {
             directories: alloc::vec![Uuid([2; 16])],
             fenced: true,
         };
-        let state = PartitionState::new(alloc::vec![BrokerId(0), BrokerId(2)]);
+        let state = PartitionState {
+            adding: alloc::vec![BrokerId(2)],
+            ..PartitionState::new(alloc::vec![BrokerId(0), BrokerId(2)])
+        };
         alloc::vec![
             Record::Topic { name: "t".into(), id, implicit_factor: true },
             Record::Partition { topic: id, index: PartitionIndex(0), state },

@@ -19,7 +19,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// How often people are told whom the node waits for.
+/// When people are first told whom the node waits for: nodes that are started together need not be told of.
+const PROGRESS_FIRST: Duration = Duration::from_secs(1);
+/// How often they are told from then on.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// What becomes known of a node on its way into a cluster.
@@ -47,6 +49,9 @@ impl Core for Driven {
     }
     fn in_flight(&self, _conn: ConnId) -> usize {
         0
+    }
+    fn is_peer(&self, _conn: ConnId) -> bool {
+        true
     }
     fn note_done(&mut self, _now: impl FnOnce() -> Instant) {}
     fn is_over(&self) -> bool {
@@ -102,7 +107,8 @@ impl Forming {
 
     /// Until the node belongs to a cluster: then nothing of this is left. Tells people meanwhile.
     pub(crate) async fn wait(&mut self) {
-        let mut progress = tokio::time::interval(PROGRESS_EVERY);
+        let first = tokio::time::Instant::now() + PROGRESS_FIRST;
+        let mut progress = tokio::time::interval_at(first, PROGRESS_EVERY);
         loop {
             tokio::select! {
                 // The other end is dropped when it is done.

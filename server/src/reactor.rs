@@ -9,7 +9,7 @@ use crate::router::{Accepted, Router, ToReactor};
 use base::{Instant, Now};
 use broker::loggers::NETWORK;
 use broker::{ConnId, Effects, Input, Mail, Owner, Reactor};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
@@ -30,6 +30,8 @@ pub(crate) trait Core: 'static {
     fn may_read(&self, conn: ConnId) -> bool;
     /// How many requests of a connection wait for their replies.
     fn in_flight(&self, conn: ConnId) -> usize;
+    /// Whether it is a connection of another node.
+    fn is_peer(&self, conn: ConnId) -> bool;
     /// All effects so far are carried out.
     fn note_done(&mut self, now: impl FnOnce() -> Instant);
     /// True once it wants to be driven no further.
@@ -49,6 +51,9 @@ impl Core for Reactor {
     }
     fn in_flight(&self, conn: ConnId) -> usize {
         Self::in_flight(self, conn)
+    }
+    fn is_peer(&self, conn: ConnId) -> bool {
+        Self::is_peer(self, conn)
     }
     fn note_done(&mut self, now: impl FnOnce() -> Instant) {
         Self::note_done(self, now);
@@ -83,6 +88,9 @@ struct Shell<C> {
     limits: Limits,
     wake_at: RefCell<Option<Instant>>,
     timer: Notify,
+    /// Once no more is asked.
+    draining: Cell<bool>,
+    /// Dropped once all is answered.
     drained: RefCell<Option<Sender<()>>>,
     over: Notify,
 }
@@ -105,6 +113,7 @@ pub(crate) fn run<C: Core>(
         limits,
         wake_at: RefCell::default(),
         timer: Notify::new(),
+        draining: Cell::default(),
         drained: RefCell::default(),
         over: Notify::new(),
     });
@@ -136,6 +145,7 @@ async fn receive<C: Core>(shell: Rc<Shell<C>>, mut mailbox: UnboundedReceiver<To
                     take_in(&shell, ConnId(next_connection), accepted, &mut effects);
                 }
                 ToReactor::Drain(done) => {
+                    shell.draining.set(true);
                     *shell.drained.borrow_mut() = Some(done);
                 }
             }
@@ -206,6 +216,9 @@ async fn serve<C: Core>(
         let sent = handle.outbox.borrow_mut().send(stream)?;
         if *handle.closing.borrow() && sent == Sent::All {
             return Ok(());
+        }
+        if sent == Sent::All {
+            shell.note_drained();
         }
         if sent == Sent::Some {
             // The turn is over: let others have theirs, then go on.
@@ -284,8 +297,13 @@ impl<C: Core> Shell<C> {
     fn may_read(&self, conn: ConnId, handle: &Handle) -> bool {
         !*handle.closing.borrow()
             && handle.outbox.borrow().bytes < OUTBOX_BYTES_MAX
-            && self.drained.borrow().is_none()
+            && !self.is_drained(conn)
             && self.core.borrow().may_read(conn)
+    }
+
+    /// While draining no more is asked; what is under way may need other nodes until it is answered.
+    fn is_drained(&self, conn: ConnId) -> bool {
+        self.draining.get() && !self.core.borrow().is_peer(conn)
     }
 
     /// True when no request of this connection waits for its reply.
@@ -353,10 +371,13 @@ impl<C: Core> Shell<C> {
 
     /// While draining: says so once every connection has its replies.
     fn note_drained(&self) {
+        if self.drained.borrow().is_none() {
+            return;
+        }
         let quiet = |(conn, handle): (&ConnId, &Rc<Handle>)| {
-            handle.outbox.borrow().is_empty() && self.is_quiet(*conn)
+            self.core.borrow().is_peer(*conn) || (handle.outbox.borrow().is_empty() && self.is_quiet(*conn))
         };
-        if self.drained.borrow().is_some() && self.connections.borrow().iter().all(quiet) {
+        if self.connections.borrow().iter().all(quiet) {
             // Dropping the sender is the signal.
             self.drained.borrow_mut().take();
         }

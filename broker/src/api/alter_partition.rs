@@ -86,6 +86,8 @@ fn told(index: i32, outcome: Outcome<PartitionState>) -> PartitionData {
             partition_epoch: state.partition_epoch,
             replicas: numbers(&state.replicas),
             eligible_leader_replicas: numbers(&state.elr),
+            adding_replicas: numbers(&state.adding),
+            removing_replicas: numbers(&state.removing),
             ..PartitionData::default()
         },
         Err(refusal) => PartitionData {
@@ -149,6 +151,8 @@ fn decided(told: PartitionData) -> Outcome<PartitionState> {
         replicas: ids(told.replicas),
         isr: ids(told.isr),
         elr: ids(told.eligible_leader_replicas),
+        adding: ids(told.adding_replicas),
+        removing: ids(told.removing_replicas),
         leader: Some(BrokerId(told.leader_id)).filter(|id| id.0 >= 0),
         leader_epoch: LeaderEpoch(told.leader_epoch),
         partition_epoch: told.partition_epoch,

@@ -1,8 +1,12 @@
-//! ListPartitionReassignments (46): replicas on the move. A single node moves none.
+//! ListPartitionReassignments (46): replicas on the move (KIP-455).
 
 use super::{Acl, Answer, Api, OnView, ViewContext};
+use base::BrokerId;
+use cluster::{PartitionState, Topic};
+use std::sync::Arc;
 use wire::list_partition_reassignments::{
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, OngoingPartitionReassignment,
+    OngoingTopicReassignment,
 };
 
 pub(super) struct ListPartitionReassignments;
@@ -14,9 +18,43 @@ impl Api for ListPartitionReassignments {
 
 impl OnView for ListPartitionReassignments {
     fn handle(
-        _cx: &ViewContext<'_>,
-        _request: ListPartitionReassignmentsRequest,
+        cx: &ViewContext<'_>,
+        request: ListPartitionReassignmentsRequest,
     ) -> Answer<ListPartitionReassignmentsResponse> {
-        Answer::Reply(ListPartitionReassignmentsResponse::default())
+        let image = &cx.view.image;
+        let topics = match request.topics {
+            None => image.topics().filter_map(|topic| of_topic(topic, None)).collect(),
+            // What is unknown does not move.
+            Some(asked) => asked
+                .iter()
+                .filter_map(|asked| of_topic(image.topic(&asked.name)?, Some(&asked.partition_indexes)))
+                .collect(),
+        };
+        Answer::Reply(ListPartitionReassignmentsResponse {
+            topics,
+            ..ListPartitionReassignmentsResponse::default()
+        })
+    }
+}
+
+fn of_topic(topic: &Arc<Topic>, only: Option<&Vec<i32>>) -> Option<OngoingTopicReassignment> {
+    let wanted = |index: &i32| only.is_none_or(|only| only.contains(index));
+    let all = (0..).zip(&topic.partitions).filter(|(index, state)| wanted(index) && state.is_moving());
+    let partitions: Vec<_> = all.map(|(index, state)| of_partition(index, state)).collect();
+    (!partitions.is_empty()).then(|| OngoingTopicReassignment {
+        name: topic.name.as_ref().into(),
+        partitions,
+        ..OngoingTopicReassignment::default()
+    })
+}
+
+fn of_partition(index: i32, state: &PartitionState) -> OngoingPartitionReassignment {
+    let numbers = |ids: &[BrokerId]| ids.iter().map(|id| id.0).collect();
+    OngoingPartitionReassignment {
+        partition_index: index,
+        replicas: numbers(&state.replicas),
+        adding_replicas: numbers(&state.adding),
+        removing_replicas: numbers(&state.removing),
+        ..OngoingPartitionReassignment::default()
     }
 }

@@ -3,7 +3,7 @@
 use super::{FULL_RETRY, Metadata, partitions};
 use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
-use crate::view::View;
+use crate::view::{Replicas, View};
 use base::{Now, hit, planted};
 use bytes::Bytes;
 use cluster::record_codec::decode_entry;
@@ -126,6 +126,7 @@ impl Metadata {
         }
         if membership_changed || !delta.brokers.is_empty() {
             self.want_links(fx);
+            self.brokers_changed(&delta.brokers, now, fx);
         }
         self.answer(now, replies, fx);
     }
@@ -172,7 +173,7 @@ impl Metadata {
         }
     }
 
-    /// Opens and closes partitions as the metadata says and shows everybody the new view.
+    /// Opens and closes partitions as the metadata says, and shows everybody.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
         let mut replicas = self.view.replicas.clone();
         // A partition that could not be opened is not among the replicas: its directory makes way when it is in one.
@@ -184,7 +185,10 @@ impl Metadata {
             removed: &self.removed,
             is_current: self.own.is_serving() || self.leading.is_here(),
         };
+        let before = fx.mail.len();
         let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
+        // Who hears that this node leads something no more finds in the view who does.
+        let told = fx.mail.split_off(before);
         if let Some(reason) = &remaining.reason
             && !self.told_waiting
         {
@@ -195,6 +199,12 @@ impl Metadata {
         if !remaining.topics.is_empty() {
             self.unopened = Some((now.mono + FULL_RETRY, remaining.topics));
         }
+        self.publish(replicas, fx);
+        fx.mail.extend(told);
+    }
+
+    /// Shows everybody the new view.
+    pub(super) fn publish(&mut self, replicas: Replicas, fx: &mut Effects) {
         let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
         self.view = Arc::new(view);
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();

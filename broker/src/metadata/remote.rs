@@ -300,6 +300,10 @@ fn send_command(
         | Command::AlterConfigs { .. }
         | Command::ExpireSessions
         | Command::FenceBroker { .. }
+        | Command::ReassignPartitions { .. }
+        | Command::ElectLeaders { .. }
+        | Command::UnregisterBroker { .. }
+        | Command::Balance { .. }
         | Command::UpdateFeatures { .. } => None,
     }
 }

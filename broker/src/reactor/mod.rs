@@ -246,6 +246,7 @@ impl Reactor {
             Mail::Asked(_)
             | Mail::Control { .. }
             | Mail::Greeted(_)
+            | Mail::Leave
             | Mail::CountGroups(_)
             | Mail::Replicas(_)
             | Mail::Upkeep => {
@@ -323,6 +324,12 @@ impl Reactor {
     #[must_use]
     pub fn in_flight(&self, conn: ConnId) -> usize {
         self.connections.get(&conn).map_or(0, Connection::in_flight)
+    }
+
+    /// True for a connection that another node has opened.
+    #[must_use]
+    pub fn is_peer(&self, conn: ConnId) -> bool {
+        self.connections.get(&conn).is_some_and(|connection| connection.node.is_some())
     }
 
     /// Its number among the node's reactors.

@@ -162,8 +162,8 @@ impl Replica {
     }
 
     /// The controller has decided.
-    pub(crate) fn decided(&self, state: &PartitionState, fx: &mut Effects) {
-        let told = self.inner().take_decision(state);
+    pub(crate) fn decided(&self, state: &PartitionState, now: Instant, fx: &mut Effects) {
+        let told = self.inner().take_decision(state, now);
         tell(told, fx);
     }
 

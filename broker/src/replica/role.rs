@@ -73,6 +73,17 @@ impl Leads {
         let lags = in_sync.map(|id| (*id, Lag::new(now, end))).collect();
         Self { leader, lags, is_noted: false }
     }
+
+    /// Who joins has everything that is safe, which may be long ago; it gets as much time for the rest as anybody.
+    fn decided(&mut self, state: &PartitionState, now: Instant) -> bool {
+        let before = self.leader.state().isr.clone();
+        let moved = self.leader.decided(state);
+        let end = self.leader.own().log_end;
+        for id in self.leader.state().isr.iter().filter(|id| !before.contains(id)) {
+            self.lags.insert(*id, Lag::new(now, end));
+        }
+        moved
+    }
 }
 
 impl Role {
@@ -140,7 +151,7 @@ impl Inner {
         let Some(known) = self.role.epoch() else { return Vec::new() };
         match known.cmp(&state.leader_epoch) {
             Ordering::Less => self.take_role(own, state, now),
-            Ordering::Equal => self.take_decision(state),
+            Ordering::Equal => self.take_decision(state, now),
             Ordering::Greater => Vec::new(),
         }
     }
@@ -181,10 +192,10 @@ impl Inner {
     }
 
     /// The same leader goes on, with other replicas in sync perhaps.
-    pub(super) fn take_decision(&mut self, state: &PartitionState) -> Vec<(Waiter, Told)> {
+    pub(super) fn take_decision(&mut self, state: &PartitionState, now: Instant) -> Vec<(Waiter, Told)> {
         self.replicas = state.replicas.len();
         let Role::Leads(leads) = &mut self.role else { return Vec::new() };
-        let moved = leads.leader.decided(state);
+        let moved = leads.decided(state, now);
         self.wake_if(moved)
     }
 }

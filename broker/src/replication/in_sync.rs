@@ -162,7 +162,7 @@ impl InSync {
             match outcome {
                 Ok(state) => {
                     hit!(in_sync_changed);
-                    led.replica.decided(&state, fx);
+                    led.replica.decided(&state, now, fx);
                 }
                 Err(refusal) => {
                     // Only these say that it was not done and will not be; of others it is not known.

@@ -6,12 +6,16 @@
 //! them when they say so ([`Mail::Replicas`]). What the followers of this node's own partitions have come to is noted where
 //! their fetches are served; here it is decided who is to be in sync ([`in_sync`]).
 
+#[cfg(test)]
+mod failover;
 mod in_sync;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use crate::effects::{Down, Effects, Input, Level, Mail};
 use crate::job::JobDone;
-use crate::peer::{Address, Heard, Identity, Links};
+use crate::peer::{Heard, Identity, Links};
 use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::view::View;
@@ -19,7 +23,7 @@ use base::{BrokerId, Now, PartitionIndex, Rng, TopicId, hit};
 use cluster::Topic;
 use cluster::partition::Incarnation;
 use in_sync::InSync;
-use source::Source;
+use source::{Source, Taking};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::fetch::FetchResponse;
@@ -59,9 +63,9 @@ pub struct Replication {
 }
 
 impl Replication {
-    pub(crate) fn new(view: Arc<View>, shared: Arc<Shared>, rng: Rng) -> Self {
+    pub(crate) fn new(view: Arc<View>, shared: Arc<Shared>, identity: Identity, rng: Rng) -> Self {
         Self {
-            links: Links::new(identity(&view), rng),
+            links: Links::new(identity, rng),
             view,
             shared,
             sources: BTreeMap::new(),
@@ -110,6 +114,7 @@ impl Replication {
             | Mail::Safe { .. }
             | Mail::Readable { .. }
             | Mail::Greeted(_)
+            | Mail::Leave
             | Mail::CountGroups(_)
             | Mail::Upkeep => {
                 fx.fatal = Some("the replication owner was sent another owner's mail".into());
@@ -136,9 +141,12 @@ impl Replication {
         let id = view.node.config.node_id;
         let own = view.image.broker(id).map(|broker| Incarnation { id, epoch: broker.epoch });
         if own != self.own {
-            // What was said in an earlier life counts no more.
+            // What was said in an earlier life counts no more, neither of the log nor of the disk.
             self.own = own;
-            self.sources.values_mut().for_each(Source::begin_anew);
+            for (leader, source) in &mut self.sources {
+                source.begin_anew();
+                self.reports.entry(*leader).or_default().extend(source.keys());
+            }
         }
         let is_gone = |topic: &&Arc<Topic>| view.image.topic_by_id(topic.id).is_none();
         let gone: BTreeSet<TopicId> = old.image.topics().filter(is_gone).map(|topic| topic.id).collect();
@@ -266,7 +274,7 @@ impl Replication {
         match FetchResponse::decode(&mut body, version) {
             Ok(response) => {
                 let due = self.reports.entry(leader).or_default();
-                source.answered(now, number, response, &self.shared, due, fx);
+                source.answered(number, response, &mut Taking { now, shared: &self.shared, due, fx });
             }
             Err(error) => {
                 fx.log(Level::Warn, format!("Broker {leader} answers what cannot be read: {error}"));
@@ -370,21 +378,3 @@ fn progress(own: Incarnation, topics: Vec<TopicProgress>) -> PeerProgressRequest
         ..PeerProgressRequest::default()
     }
 }
-
-/// Who this node is to the others.
-fn identity(view: &View) -> Identity {
-    let node = &view.node;
-    let own = node.config.peer_listener();
-    Identity {
-        cluster_id: view.image.cluster_id,
-        node: node.config.node_id,
-        directory: node.directory_id,
-        address: Address {
-            host: own.map(|listener| listener.host.clone()).unwrap_or_default(),
-            port: own.map_or(0, |listener| listener.port),
-        },
-    }
-}
-
-#[cfg(test)]
-mod failover;

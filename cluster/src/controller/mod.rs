@@ -7,6 +7,7 @@
 mod brokers;
 mod configs;
 mod lifecycle;
+mod moves;
 mod names;
 mod partitions;
 mod topics;
@@ -18,12 +19,13 @@ use crate::record::{Endpoint, Record, Registration};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use base::{BrokerId, Decision, Instant, Machine, Now, ProducerId, Rng, Span, TopicId, Uuid};
+use base::{BrokerId, Decision, Instant, Machine, Now, PartitionIndex, ProducerId, Rng, Span, TopicId, Uuid};
 use wire::ErrorCode;
 
 pub use brokers::{FEATURES, FeatureUpdate};
 pub use configs::{ConfigChange, ConfigOp, Subject};
 pub use lifecycle::{Alive, Heartbeat};
+pub use moves::{Election, Move};
 pub use names::check_topic_name;
 pub use partitions::PartitionChange;
 pub use topics::{CreatedTopic, Factor, GrowTopic, NewTopic, TopicRef};
@@ -118,6 +120,30 @@ pub enum Command {
         /// Where, and which.
         changes: Vec<PartitionChange>,
     },
+    /// Move replicas (AlterPartitionReassignments).
+    ReassignPartitions {
+        /// Which, and where to.
+        moves: Vec<Move>,
+        /// There may be more or fewer replicas afterwards.
+        may_change_factor: bool,
+    },
+    /// Choose leaders on purpose.
+    ElectLeaders {
+        /// How.
+        election: Election,
+        /// Which; `None` for all.
+        partitions: Option<Vec<(String, PartitionIndex)>>,
+    },
+    /// Forget a broker.
+    UnregisterBroker {
+        /// Its id.
+        id: BrokerId,
+    },
+    /// Do what follows from the brokers that there are.
+    Balance {
+        /// Preferred replicas shall lead.
+        leaders: bool,
+    },
     /// Set the level of features.
     UpdateFeatures {
         /// What to change.
@@ -154,6 +180,13 @@ pub enum Reply {
     Expired(Option<BrokerId>),
     /// Per partition, in the order of the request: its state now.
     Partitions(Vec<Outcome<PartitionState>>),
+    /// Per partition: whether it has another leader now.
+    Elected(Vec<(String, PartitionIndex, Outcome<()>)>),
+    /// What could be done at once was done.
+    Balanced {
+        /// There is more to do when that has happened.
+        is_more: bool,
+    },
     /// Done, or refused as a whole.
     Done(Outcome<()>),
 }
@@ -165,6 +198,8 @@ pub struct Defaults {
     pub num_partitions: i32,
     /// The target replication factor of a topic that is created without one.
     pub replication_factor: i16,
+    /// The same for internal topics.
+    pub internal_replication_factor: i16,
     /// Whether topics may be deleted.
     pub delete_topics: bool,
     /// The settings of this node's file, for checks that depend on them.
@@ -240,6 +275,14 @@ impl Machine for Controller {
             Command::AlterPartitions { broker, epoch, changes } => {
                 partitions::alter(image, soft, (broker, epoch), &changes, &mut records)
             }
+            Command::ReassignPartitions { moves, may_change_factor } => {
+                moves::reassign(image, soft, &moves, may_change_factor, &mut records)
+            }
+            Command::ElectLeaders { election, partitions } => {
+                moves::elect(image, election, partitions, &mut records)
+            }
+            Command::UnregisterBroker { id } => moves::unregister(image, soft, id, &mut records),
+            Command::Balance { leaders } => moves::balance(image, soft, leaders, &mut records),
             Command::UpdateFeatures { updates, validate_only } => {
                 brokers::update_features(image, updates, validate_only, &mut records)
             }
@@ -255,6 +298,11 @@ impl Machine for Controller {
 }
 
 impl Defaults {
+    /// How many replicas a topic gets for which nobody has said it.
+    pub(crate) fn target_factor(&self, topic: &str) -> i16 {
+        if crate::is_internal(topic) { self.internal_replication_factor } else { self.replication_factor }
+    }
+
     pub(crate) fn next_topic_id(&mut self) -> TopicId {
         let rng = self.rng.get_or_insert_with(|| Rng::new(0));
         let mut bytes = [0; 16];

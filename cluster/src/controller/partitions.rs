@@ -91,7 +91,7 @@ pub(super) fn revive(image: &Image, soft: &Defaults, broker: BrokerId, records: 
     });
 }
 
-fn is_alive(image: &Image, id: BrokerId) -> bool {
+pub(super) fn is_alive(image: &Image, id: BrokerId) -> bool {
     image.broker(id).is_some_and(|broker| !broker.fenced)
 }
 
@@ -112,7 +112,7 @@ fn change(
     }
 }
 
-fn min_isr_of(image: &Image, soft: &Defaults, topic: &Topic) -> usize {
+pub(super) fn min_isr_of(image: &Image, soft: &Defaults, topic: &Topic) -> usize {
     // No broker's own settings: what a topic asks for is the same everywhere.
     image.topic_config(&topic.name, BrokerId(-1), &soft.fixed).min_insync_replicas as usize
 }

@@ -17,6 +17,7 @@ impl World {
         let defaults = Defaults {
             num_partitions: 1,
             replication_factor: 3,
+            internal_replication_factor: 3,
             delete_topics: true,
             rng: Some(Rng::new(1)),
             session_timeout: Span::from_millis(9_000),
@@ -426,4 +427,100 @@ fn a_leader_changes_who_is_in_sync_and_every_refusal_has_kafkas_code() {
     assert_eq!((&changed.isr[..], changed.partition_epoch), (&[leader][..], state.partition_epoch + 1));
     assert_eq!(code(alter(created.id, &good)), ErrorCode::InvalidUpdateVersion, "once is enough");
     assert_eq!(world.partition("t"), changed);
+}
+
+fn factor_of(world: &World, topic: &str) -> usize {
+    world.partition(topic).replicas.len()
+}
+
+/// The leader of a partition says that all its replicas are in sync.
+fn all_in_sync(world: &mut World, name: &str) {
+    let topic = world.image.as_ref().unwrap().topic(name).unwrap().clone();
+    for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
+        let change = IsrChange {
+            from: state.leader.unwrap(),
+            leader_epoch: state.leader_epoch,
+            partition_epoch: state.partition_epoch,
+            isr: state.replicas.iter().map(|id| (*id, -1)).collect(),
+        };
+        let epoch = world.image.as_ref().unwrap().broker(change.from).unwrap().epoch;
+        let broker = change.from;
+        let changes = vec![PartitionChange { topic: topic.id, index, change }];
+        let reply = world.ask(Command::AlterPartitions { broker, epoch, changes });
+        assert!(matches!(&reply, Reply::Partitions(outcomes) if outcomes[0].is_ok()), "{reply:?}");
+    }
+}
+
+#[test]
+fn topics_whose_factor_nobody_chose_grow_as_brokers_come_and_others_do_not() {
+    let mut world = World::new(1);
+    world.create(topic("implicit", 2, -1)).unwrap();
+    world.create(topic("chosen", 2, 1)).unwrap();
+    assert_eq!(world.ask(Command::Balance { leaders: false }), Reply::Balanced { is_more: false });
+    assert_eq!(factor_of(&world, "implicit"), 1);
+    world.start(BrokerId(1));
+    world.start(BrokerId(2));
+    world.ask(Command::Balance { leaders: false });
+    let growing = world.partition("implicit");
+    assert_eq!((growing.replicas.len(), growing.adding.len(), growing.leader), (3, 2, Some(BrokerId(0))));
+    assert_eq!(factor_of(&world, "chosen"), 1);
+    all_in_sync(&mut world, "implicit");
+    let grown = world.partition("implicit");
+    assert_eq!((grown.isr.len(), grown.is_moving()), (3, false));
+    let before = world.partition("implicit");
+    world.ask(Command::Balance { leaders: true });
+    assert_eq!(world.partition("implicit"), before, "once is enough");
+}
+
+fn reassign(world: &mut World, to: Option<&[i32]>, may_change_factor: bool) -> Outcome<()> {
+    let to = to.map(|ids| ids.iter().copied().map(BrokerId).collect());
+    let moves = vec![Move { topic: "t".into(), index: PartitionIndex(0), to }];
+    let Reply::Changed(mut outcomes) = world.ask(Command::ReassignPartitions { moves, may_change_factor })
+    else {
+        panic!("not an answer to a move")
+    };
+    outcomes.remove(0)
+}
+
+#[test]
+fn partitions_move_where_they_are_sent_and_every_refusal_has_kafkas_code() {
+    let mut world = World::new(3);
+    world.create(topic("t", 1, 2)).unwrap();
+    let before = world.partition("t");
+    let other = (0..3).map(BrokerId).find(|id| !before.is_on(*id)).unwrap();
+    let kept = before.replicas[0];
+    assert_eq!(code(reassign(&mut world, None, true)), ErrorCode::NoReassignmentInProgress);
+    assert_eq!(code(reassign(&mut world, Some(&[]), true)), ErrorCode::InvalidReplicaAssignment);
+    assert_eq!(code(reassign(&mut world, Some(&[9, 0]), true)), ErrorCode::InvalidReplicaAssignment);
+    assert_eq!(code(reassign(&mut world, Some(&[0]), false)), ErrorCode::InvalidReplicationFactor);
+    assert_eq!(reassign(&mut world, Some(&[other.0, kept.0]), false), Ok(()));
+    assert_eq!(world.partition("t").replicas.len(), 3);
+    assert_eq!(reassign(&mut world, None, true), Ok(()));
+    assert!(!world.partition("t").is_moving());
+    assert_eq!(reassign(&mut world, Some(&[other.0, kept.0]), false), Ok(()));
+    all_in_sync(&mut world, "t");
+    assert_eq!(world.partition("t").replicas, [other, kept]);
+    let elect = |partitions| Command::ElectLeaders { election: Election::Preferred, partitions };
+    assert_eq!(world.partition("t").leader, Some(kept));
+    let Reply::Elected(outcomes) = world.ask(elect(None)) else { panic!("no election") };
+    assert!(matches!(outcomes.as_slice(), [(_, _, Ok(()))]));
+    assert_eq!(world.partition("t").leader, Some(other));
+    assert_eq!(world.ask(elect(None)), Reply::Elected(vec![]), "nothing to tell");
+    let named = Some(vec![("t".into(), PartitionIndex(0)), ("t".into(), PartitionIndex(7))]);
+    let Reply::Elected(outcomes) = world.ask(elect(named)) else { panic!("no election") };
+    let codes: Vec<_> = outcomes.into_iter().map(|(_, _, outcome)| code(outcome)).collect();
+    assert_eq!(codes, [ErrorCode::ElectionNotNeeded, ErrorCode::UnknownTopicOrPartition]);
+}
+
+#[test]
+fn a_broker_that_holds_the_only_copy_is_not_forgotten() {
+    let mut world = World::new(2);
+    world.create(topic("t", 1, 1)).unwrap();
+    let holder = world.partition("t").leader.unwrap();
+    let other = BrokerId(1 - holder.0);
+    let Reply::Done(outcome) = world.ask(Command::UnregisterBroker { id: holder }) else { panic!("odd") };
+    assert_eq!(code(outcome), ErrorCode::InvalidRequest);
+    assert_eq!(world.ask(Command::UnregisterBroker { id: other }), Reply::Done(Ok(())));
+    let Reply::Done(outcome) = world.ask(Command::UnregisterBroker { id: other }) else { panic!("odd") };
+    assert_eq!(code(outcome), ErrorCode::BrokerIdNotRegistered);
 }

@@ -192,7 +192,7 @@ fn place_automatically(
         }
         factor => Factor::Explicit(factor),
     };
-    placement.place(count, factor, defaults.replication_factor)
+    placement.place(count, factor, defaults.target_factor(&topic.name))
 }
 
 fn place_manually(image: &Image, topic: &NewTopic) -> Outcome<Vec<Vec<BrokerId>>> {
@@ -226,7 +226,7 @@ fn place_manually(image: &Image, topic: &NewTopic) -> Outcome<Vec<Vec<BrokerId>>
         .collect()
 }
 
-fn check_assignment(image: &Image, replicas: &[BrokerId], width: usize) -> Outcome<()> {
+pub(super) fn check_assignment(image: &Image, replicas: &[BrokerId], width: usize) -> Outcome<()> {
     let refuse = |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".into());

@@ -144,12 +144,12 @@ impl Leader {
     }
 
     /// True when a follower may be in sync (A7): it was heard of in this epoch, has all that is safe, and has come as far
-    /// as this epoch's beginning.
+    /// as this epoch's beginning, where it has to be: a leader that lost power does not know that more was safe before.
     #[must_use]
     pub fn may_join(&self, id: BrokerId) -> bool {
         let Some(heard) = self.followers.get(&id) else { return false };
         let has = self.safe(&heard.progress);
-        has >= self.high_watermark && (heard.progress.log_end >= self.epoch_start || planted!(A7))
+        has >= self.high_watermark && (has >= self.epoch_start || planted!(A7))
     }
 
     /// Asks for other in-sync replicas: those that may join and shall, without those that shall leave. `None` while an
@@ -360,6 +360,17 @@ mod tests {
         assert_eq!(leader.high_watermark(), EndOffset(0));
         leader.fetched(life(2), EndOffset(6));
         assert_eq!(leader.high_watermark(), EndOffset(6));
+    }
+
+    #[test]
+    fn a_follower_joins_when_its_disk_has_what_may_have_been_safe_before() {
+        // The leader lost power and with it the knowledge that everything was safe.
+        let mut leader = led_by(&[1, 2], Durability::Flushed, at(4), 0);
+        leader.fetched(life(2), EndOffset(4));
+        leader.reported(life(2), EndOffset(1));
+        assert_eq!((leader.high_watermark(), leader.may_join(BrokerId(2))), (EndOffset(1), false));
+        leader.reported(life(2), EndOffset(4));
+        assert!(leader.may_join(BrokerId(2)));
     }
 
     #[test]

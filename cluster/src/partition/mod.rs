@@ -9,6 +9,7 @@
 
 mod follower;
 mod leader;
+mod moving;
 mod state;
 
 pub use follower::{Answer, EpochEnd, Epochs, Follower, Position, Step};

@@ -10,8 +10,12 @@ use base::{BrokerId, LeaderEpoch};
 /// The controller's view of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionState {
-    /// All replicas, the preferred leader first.
+    /// All replicas, the preferred leader first; while they move, those that go stand last.
     pub replicas: Vec<BrokerId>,
+    /// Those of them that are new (KIP-455). Once all of these are in sync, the move is done.
+    pub adding: Vec<BrokerId>,
+    /// Those of them that go then.
+    pub removing: Vec<BrokerId>,
     /// The in-sync replicas.
     pub isr: Vec<BrokerId>,
     /// Replicas outside of `isr` that hold all that is safe. Empty unless `isr` is smaller than the minimum.
@@ -60,6 +64,8 @@ impl PartitionState {
         Self {
             isr: replicas.clone(),
             replicas,
+            adding: Vec::new(),
+            removing: Vec::new(),
             elr: Vec::new(),
             leader,
             leader_epoch: LeaderEpoch(0),
@@ -104,7 +110,8 @@ impl PartitionState {
             return Err(Refused::Ineligible(*id));
         }
         let isr: Vec<_> = change.isr.iter().map(|(id, _)| *id).collect();
-        Ok(self.with_isr(&isr, min_isr).counted(self))
+        let is_alive = |id: BrokerId| is_eligible(id, -1);
+        Ok(self.with_isr(&isr, min_isr).moved_if_done(min_isr, is_alive).counted(self))
     }
 
     /// The state once `broker` may not lead or be in sync any more: it is fenced or stops. Its log is whole, so that it
@@ -135,16 +142,16 @@ impl PartitionState {
     }
 
     /// Other in-sync replicas; who was in sync or eligible stays eligible as long as they are too few.
-    fn with_isr(&self, isr: &[BrokerId], min_isr: usize) -> Self {
+    pub(super) fn with_isr(&self, isr: &[BrokerId], min_isr: usize) -> Self {
         let ordered = |set: &dyn Fn(&BrokerId) -> bool| self.replicas.iter().copied().filter(set).collect();
         let enough = isr.len() >= self.effective(min_isr);
-        let was = |id: &BrokerId| self.isr.contains(id) || self.elr.contains(id);
+        let was = |id: &BrokerId| (self.isr.contains(id) || self.elr.contains(id)) && self.is_on(*id);
         let elr = if enough { Vec::new() } else { ordered(&|id| was(id) && !isr.contains(id)) };
         Self { isr: ordered(&|id| isr.contains(id)), elr, ..self.clone() }
     }
 
     /// Finds a leader if there is none: first among those in sync, then among the eligible. Who leads is in sync.
-    fn elect(mut self, min_isr: usize, is_alive: impl Fn(BrokerId) -> bool) -> Self {
+    pub(super) fn elect(mut self, min_isr: usize, is_alive: impl Fn(BrokerId) -> bool) -> Self {
         if self.leader.is_some() {
             return self;
         }
@@ -167,7 +174,7 @@ impl PartitionState {
     }
 
     /// Counts what differs from `before`: the leader, and the state.
-    fn counted(mut self, before: &Self) -> Self {
+    pub(super) fn counted(mut self, before: &Self) -> Self {
         if self.leader != before.leader {
             self.leader_epoch = LeaderEpoch(before.leader_epoch.0 + 1);
         }

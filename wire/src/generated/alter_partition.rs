@@ -261,6 +261,10 @@ pub struct PartitionData {
     pub replicas: Vec<i32>,
     /// `EligibleLeaderReplicas`, v3+, tag 10001.
     pub eligible_leader_replicas: Vec<i32>,
+    /// `AddingReplicas`, v3+, tag 10002.
+    pub adding_replicas: Vec<i32>,
+    /// `RemovingReplicas`, v3+, tag 10003.
+    pub removing_replicas: Vec<i32>,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
 }
@@ -277,12 +281,16 @@ impl Message for PartitionData {
             partition_epoch: r.i32()?,
             replicas: Vec::new(),
             eligible_leader_replicas: Vec::new(),
+            adding_replicas: Vec::new(),
+            removing_replicas: Vec::new(),
             unknown_tags: UnknownTags::default(),
         };
         r.tags(&mut m.unknown_tags, |r, tag| {
             match tag {
                 10000 if v >= 3 => m.replicas = r.array(true, 4, Reader::i32)?,
                 10001 if v >= 3 => m.eligible_leader_replicas = r.array(true, 4, Reader::i32)?,
+                10002 if v >= 3 => m.adding_replicas = r.array(true, 4, Reader::i32)?,
+                10003 if v >= 3 => m.removing_replicas = r.array(true, 4, Reader::i32)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -304,11 +312,24 @@ impl Message for PartitionData {
         if v < 3 {
             w.lacks(!self.eligible_leader_replicas.is_empty(), "EligibleLeaderReplicas");
         }
+        if v < 3 {
+            w.lacks(!self.adding_replicas.is_empty(), "AddingReplicas");
+        }
+        if v < 3 {
+            w.lacks(!self.removing_replicas.is_empty(), "RemovingReplicas");
+        }
         let t10000 = v >= 3 && !self.replicas.is_empty();
         let t10001 = v >= 3 && !self.eligible_leader_replicas.is_empty();
-        let mut tags = w.tags(usize::from(t10000) + usize::from(t10001), &self.unknown_tags);
+        let t10002 = v >= 3 && !self.adding_replicas.is_empty();
+        let t10003 = v >= 3 && !self.removing_replicas.is_empty();
+        let mut tags = w.tags(
+            usize::from(t10000) + usize::from(t10001) + usize::from(t10002) + usize::from(t10003),
+            &self.unknown_tags,
+        );
         tags.field(t10000, 10000, |w| w.array(true, &self.replicas, |w, x| w.i32(*x)));
         tags.field(t10001, 10001, |w| w.array(true, &self.eligible_leader_replicas, |w, x| w.i32(*x)));
+        tags.field(t10002, 10002, |w| w.array(true, &self.adding_replicas, |w, x| w.i32(*x)));
+        tags.field(t10003, 10003, |w| w.array(true, &self.removing_replicas, |w, x| w.i32(*x)));
         tags.finish();
     }
 }

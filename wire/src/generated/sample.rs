@@ -182,7 +182,9 @@ mod alter_partition {
                 partition_epoch: s.i32(),
                 replicas: if v >= 3 { s.array(|s| s.i32()) } else { Vec::new() },
                 eligible_leader_replicas: if v >= 3 { s.array(|s| s.i32()) } else { Vec::new() },
-                unknown_tags: s.tags(true, 10002),
+                adding_replicas: if v >= 3 { s.array(|s| s.i32()) } else { Vec::new() },
+                removing_replicas: if v >= 3 { s.array(|s| s.i32()) } else { Vec::new() },
+                unknown_tags: s.tags(true, 10004),
             }
         }
     }

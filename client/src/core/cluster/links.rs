@@ -155,9 +155,11 @@ impl Links {
 
     pub(super) fn connected(&mut self, now: Instant, id: ConnectionId, settings: &ClusterSettings) {
         let Some(link) = self.open.get_mut(&id) else { return };
-        link.opening = Some(now + settings.request_timeout);
+        // A process that is stopped lets its kernel accept: others must have their turn before a call is too late.
+        let opening = now + settings.connect_timeout.min(settings.request_timeout);
+        link.opening = Some(opening);
         // Encoding our own constant request cannot fail.
-        if let Ok(bytes) = link.connection.open(now + settings.request_timeout) {
+        if let Ok(bytes) = link.connection.open(opening) {
             self.effects.push_back(Effect::Write(id, bytes));
         }
     }

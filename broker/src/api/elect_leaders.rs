@@ -1,0 +1,76 @@
+//! ElectLeaders (43): preferred replicas are to lead, or anybody who lives (KIP-460).
+//!
+//! Version notes: version 0 knows preferred replicas only.
+
+use super::{Acl, Answer, Api, OnController, ResponseOf, ViewContext, outcome};
+use base::PartitionIndex;
+use cluster::controller::{Command, Election, Reply};
+use wire::ErrorCode;
+use wire::elect_leaders::{
+    ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
+};
+
+pub(super) struct ElectLeaders;
+
+/// The number of unclean elections.
+const UNCLEAN: i8 = 1;
+
+impl Api for ElectLeaders {
+    type Request = ElectLeadersRequest;
+    const ACL: Acl = Acl::AlterCluster;
+
+    fn downgrade(version: i16, response: &mut ElectLeadersResponse) {
+        if version == 0 {
+            response.error_code = 0;
+        }
+    }
+}
+
+impl OnController for ElectLeaders {
+    fn ask(request: ElectLeadersRequest) -> Answer<ResponseOf<Self>> {
+        let election = match request.election_type {
+            0 => Election::Preferred,
+            UNCLEAN => Election::Unclean,
+            _ => {
+                return Answer::Reply(ElectLeadersResponse {
+                    error_code: ErrorCode::InvalidRequest as i16,
+                    ..ElectLeadersResponse::default()
+                });
+            }
+        };
+        let partitions = request.topic_partitions.map(|topics| {
+            let of = |topic: wire::elect_leaders::TopicPartitions| {
+                let name = topic.topic.as_str().to_owned();
+                topic.partitions.into_iter().map(move |index| (name.clone(), PartitionIndex(index)))
+            };
+            topics.into_iter().flat_map(of).collect()
+        });
+        Answer::Ask(Command::ElectLeaders { election, partitions })
+    }
+
+    fn answer(_: &ViewContext<'_>, _: ElectLeadersRequest, reply: Reply) -> ElectLeadersResponse {
+        let Reply::Elected(outcomes) = reply else {
+            let error_code = super::refusal_code(&reply) as i16;
+            return ElectLeadersResponse { error_code, ..ElectLeadersResponse::default() };
+        };
+        let mut results: Vec<ReplicaElectionResult> = Vec::new();
+        for (topic, index, elected) in outcomes {
+            let (error_code, error_message) = outcome(&elected);
+            let result = PartitionResult {
+                partition_id: index.0,
+                error_code,
+                error_message,
+                ..PartitionResult::default()
+            };
+            match results.iter_mut().find(|known| known.topic.as_str() == topic) {
+                Some(known) => known.partition_result.push(result),
+                None => results.push(ReplicaElectionResult {
+                    topic: topic.into(),
+                    partition_result: vec![result],
+                    ..ReplicaElectionResult::default()
+                }),
+            }
+        }
+        ElectLeadersResponse { replica_election_results: results, ..ElectLeadersResponse::default() }
+    }
+}

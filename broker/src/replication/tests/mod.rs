@@ -1,0 +1,498 @@
+//! Stories of replicas that follow each other, without sockets and without metadata owners.
+
+mod world;
+
+use base::plant::Bug;
+use base::{LeaderEpoch, Rng};
+use wire::Records;
+use wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use wire::produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
+use wire::record::{BatchBuilder, BatchMeta, RecordFields};
+use world::{Sent, TOPIC, World};
+
+const NONE: i16 = 0;
+const NOT_LEADER: i16 = wire::ErrorCode::NotLeaderOrFollower as i16;
+const ALL: i16 = -1;
+const REPLICATED: (&str, &str) = ("flush.messages", "9223372036854775807");
+
+fn produce(world: &mut World, at: usize, value: &str, acks: i16) -> Sent {
+    let mut batch = BatchBuilder::new(BatchMeta { producer_id: -1, ..BatchMeta::default() });
+    batch.push(&RecordFields { timestamp: 1, key: None, value: Some(value.as_bytes()), headers: &[] });
+    let records = Some(Records::Bytes(batch.finish().into()));
+    let part = PartitionProduceData { index: 0, records, ..Default::default() };
+    let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![part], ..Default::default() };
+    let request = ProduceRequest { acks, timeout_ms: 60_000, topic_data: vec![topic], ..Default::default() };
+    world.send(at, 12, &request)
+}
+
+fn produced(world: &mut World, sent: Sent) -> Option<PartitionProduceResponse> {
+    let response = world.reply::<ProduceRequest>(sent)?;
+    Some(response.responses[0].partition_responses[0].clone())
+}
+
+fn code(world: &mut World, sent: Sent) -> Option<i16> {
+    produced(world, sent).map(|part| part.error_code)
+}
+
+fn write(world: &mut World, at: usize, value: &str) {
+    let sent = produce(world, at, value, ALL);
+    assert_eq!(code(world, sent), Some(NONE), "{value}: {:?}", world.state());
+}
+
+/// Everybody up has the log that the leader has, and knows that all of it is safe.
+fn check_same(world: &World) {
+    let leader = world.leader();
+    let (start, high_watermark, end) = world.bounds(leader);
+    assert_eq!(high_watermark, end, "not all of it is safe");
+    let replicas = world.state().replicas.iter().map(|id| usize::try_from(id.0).unwrap());
+    for at in replicas.filter(|at| world.brokers[*at].is_up) {
+        assert_eq!(world.bounds(at), (start, high_watermark, end), "broker {at}");
+        assert_eq!(world.content(at, start), world.content(leader, start), "broker {at}");
+    }
+}
+
+fn three(configs: &[(&str, &str)]) -> World {
+    let mut world = World::new(3, &[]);
+    world.create(&[0, 1, 2], configs);
+    world
+}
+
+#[test]
+fn followers_have_what_their_leader_has_and_know_what_is_safe() {
+    let mut world = three(&[]);
+    for round in 0..5 {
+        write(&mut world, 0, &format!("value {round}"));
+    }
+    assert_eq!(world.bounds(0), (0, 5, 5));
+    check_same(&world);
+    assert_eq!(world.isr(), [0, 1, 2]);
+    let refused = produce(&mut world, 1, "to a follower", ALL);
+    let refused = produced(&mut world, refused).unwrap();
+    assert_eq!((refused.error_code, refused.current_leader.leader_id), (NOT_LEADER, 0));
+}
+
+#[test]
+fn on_a_flushed_topic_only_what_is_on_all_disks_is_safe() {
+    for slow in 0..3 {
+        let mut world = three(&[]);
+        world.brokers[slow].holds_flushes = true;
+        let sent = produce(&mut world, 0, "a", ALL);
+        assert_eq!(world.bounds(0), (0, 0, 1));
+        assert_eq!([world.bounds(1).2, world.bounds(2).2], [1, 1], "it is written everywhere");
+        assert_eq!(code(&mut world, sent), None);
+        world.release_flushes(slow);
+        assert_eq!(code(&mut world, sent), Some(NONE));
+        check_same(&world);
+    }
+}
+
+#[test]
+fn on_a_replicated_topic_what_is_written_everywhere_is_safe() {
+    let mut world = three(&[REPLICATED]);
+    world.brokers.iter_mut().for_each(|broker| broker.holds_flushes = true);
+    write(&mut world, 0, "a");
+    check_same(&world);
+}
+
+fn fetch(world: &mut World, at: usize, offset: i64, version: i16) -> Sent {
+    let part = FetchPartition {
+        partition: 0,
+        fetch_offset: offset,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    let topic = FetchTopic { topic_id: world.topic_id().0, partitions: vec![part], ..Default::default() };
+    let request =
+        FetchRequest { max_wait_ms: 60_000, min_bytes: 1, topics: vec![topic], ..Default::default() };
+    world.send(at, version, &request)
+}
+
+#[test]
+fn whoever_waits_hears_that_somebody_else_leads() {
+    let mut world = three(&[]);
+    write(&mut world, 0, "a");
+    world.brokers[2].holds_flushes = true;
+    let waits = produce(&mut world, 0, "b", ALL);
+    let reads = fetch(&mut world, 0, 1, 17);
+    assert_eq!(code(&mut world, waits), None);
+    assert!(world.reply::<FetchRequest>(reads).is_none());
+    world.fence(0, true);
+    assert_eq!((world.leader(), world.isr()), (1, vec![1, 2]));
+    let told = produced(&mut world, waits).unwrap();
+    assert_eq!(told.error_code, NOT_LEADER);
+    let told = world.reply::<FetchRequest>(reads).unwrap();
+    let part = &told.responses[0].partitions[0];
+    assert_eq!((part.error_code, part.current_leader.leader_id), (NOT_LEADER, 1));
+    assert_eq!(told.node_endpoints.iter().map(|node| &*node.host).collect::<Vec<_>>(), ["n1"]);
+    world.release_flushes(2);
+    world.fence(0, false);
+    check_same(&world);
+    assert_eq!(world.bounds(1), (0, 2, 2), "what the old leader had given away is kept");
+}
+
+#[test]
+fn an_end_that_a_new_leader_does_not_know_is_not_made_up() {
+    let mut world = three(&[REPLICATED]);
+    write(&mut world, 0, "a");
+    world.keeps_answers = Some(0);
+    world.sever(1, 2);
+    let _unheard = produce(&mut world, 0, "b", 1);
+    world.fence(0, true);
+    assert_eq!(world.leader(), 1);
+    let part = ListOffsetsPartition { partition_index: 0, timestamp: -1, ..Default::default() };
+    let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: vec![part], ..Default::default() };
+    let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
+    let sent = world.send(1, 11, &request);
+    let offset_not_available = wire::ErrorCode::OffsetNotAvailable as i16;
+    let told = world.reply::<ListOffsetsRequest>(sent).unwrap().topics[0].partitions[0].clone();
+    let (_, high_watermark, end) = world.bounds(1);
+    assert_eq!(told.error_code, if high_watermark < end { offset_not_available } else { NONE });
+    world.heal();
+    let sent = world.send(1, 11, &request);
+    let told = world.reply::<ListOffsetsRequest>(sent).unwrap().topics[0].partitions[0].clone();
+    assert_eq!((told.error_code, told.offset), (NONE, end));
+}
+
+#[test]
+fn a_log_that_parts_from_the_new_leaders_is_cut_and_filled_up() {
+    let mut world = three(&[REPLICATED]);
+    write(&mut world, 0, "a");
+    world.sever(0, 1);
+    world.sever(0, 2);
+    for lost in ["b", "c", "d"] {
+        let sent = produce(&mut world, 0, lost, 1);
+        assert_eq!(code(&mut world, sent), Some(NONE));
+    }
+    world.brokers[0].is_deaf = true;
+    world.fence(0, true);
+    write(&mut world, 1, "B");
+    assert_eq!([world.bounds(0), world.bounds(1)], [(0, 1, 4), (0, 2, 2)]);
+    world.brokers[0].is_deaf = false;
+    world.fence(0, false);
+    world.heal();
+    check_same(&world);
+    world.advance(1_000);
+    assert_eq!(world.isr(), [0, 1, 2], "it is in sync again");
+}
+
+#[test]
+fn epochs_that_only_one_side_saw_are_searched_back() {
+    // Each of two leads alone for a while, and neither knows the other's epochs (KIP-279).
+    let mut world = World::new(2, &[]);
+    world.create(&[0, 1], &[REPLICATED]);
+    write(&mut world, 0, "a");
+    for round in 0..4 {
+        let (leads, waits) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
+        world.sever(0, 1);
+        world.brokers[leads].is_deaf = true;
+        for lost in 0..=round {
+            produce(&mut world, leads, &format!("{round}.{lost}"), 1);
+        }
+        world.fence(leads, true);
+        world.brokers[leads].is_deaf = false;
+        assert_eq!(world.leader(), waits);
+        write(&mut world, waits, &format!("kept {round}"));
+        world.fence(leads, false);
+        world.heal();
+        world.advance(1_000);
+        check_same(&world);
+        assert_eq!(world.isr(), [0, 1]);
+    }
+}
+
+#[test]
+fn a_follower_that_is_gone_leaves_the_replicas_in_sync_and_comes_back() {
+    let mut world = three(&[("min.insync.replicas", "2")]);
+    write(&mut world, 0, "a");
+    world.sever(0, 2);
+    let waits = produce(&mut world, 0, "b", ALL);
+    world.advance(10_000);
+    assert_eq!((code(&mut world, waits), world.isr()), (None, vec![0, 1, 2]));
+    world.advance(40_000);
+    assert_eq!((code(&mut world, waits), world.isr()), (Some(NONE), vec![0, 1]));
+    world.heal();
+    world.advance(1_000);
+    assert_eq!(world.isr(), [0, 1, 2]);
+    check_same(&world);
+    world.sever(0, 2);
+    world.sever(0, 1);
+    let waits = produce(&mut world, 0, "c", ALL);
+    world.advance(50_000);
+    assert_eq!((code(&mut world, waits), world.isr()), (None, vec![0]), "with too few nothing is safe");
+    let refused = produce(&mut world, 0, "d", ALL);
+    assert_eq!(code(&mut world, refused), Some(wire::ErrorCode::NotEnoughReplicas as i16));
+    world.heal();
+    world.advance(1_000);
+    assert_eq!((code(&mut world, waits), world.isr()), (Some(NONE), vec![0, 1, 2]));
+    check_same(&world);
+}
+
+#[test]
+fn a_busy_follower_that_flushes_a_little_late_stays_in_sync() {
+    let mut world = World::new(2, &[("replica.lag.time.max.ms", "2000")]);
+    world.create(&[0, 1], &[]);
+    for round in 0..60 {
+        world.brokers[1].holds_flushes = true;
+        produce(&mut world, 0, &format!("{round}"), 1);
+        world.advance(100);
+        produce(&mut world, 0, &format!("{round}"), 1);
+        world.release_flushes(1);
+        world.brokers[1].holds_flushes = true;
+        produce(&mut world, 0, &format!("{round}"), 1);
+        world.advance(100);
+        assert_eq!(world.isr(), [0, 1], "round {round}");
+        world.release_flushes(1);
+    }
+    world.brokers[1].holds_flushes = true;
+    produce(&mut world, 0, "the last", 1);
+    world.advance(6_000);
+    assert_eq!(world.isr(), [0], "a disk that stands still is not in sync");
+    world.release_flushes(1);
+    world.advance(1_000);
+    assert_eq!(world.isr(), [0, 1]);
+}
+
+#[test]
+fn sessions_that_are_evicted_are_begun_anew() {
+    let mut world = World::new(3, &[("max.incremental.fetch.session.cache.slots", "1")]);
+    world.create(&[0, 1, 2], &[]);
+    for round in 0..5 {
+        let sent = produce(&mut world, 0, &format!("{round}"), ALL);
+        world.advance(1_000);
+        assert_eq!(code(&mut world, sent), Some(NONE));
+    }
+    world.advance(1_000);
+    check_same(&world);
+}
+
+#[test]
+fn a_leader_without_sessions_is_followed_all_the_same() {
+    let mut world = World::new(3, &[("max.incremental.fetch.session.cache.slots", "0")]);
+    world.create(&[0, 1, 2], &[]);
+    write(&mut world, 0, "a");
+    write(&mut world, 0, "b");
+    check_same(&world);
+}
+
+#[test]
+fn a_deleted_topic_is_followed_no_more_and_may_come_back() {
+    let mut world = three(&[]);
+    write(&mut world, 0, "a");
+    world.brokers[1].holds_flushes = true;
+    produce(&mut world, 0, "b", ALL);
+    world.delete();
+    world.release_flushes(1);
+    world.advance(2_000);
+    world.create(&[2, 1, 0], &[]);
+    write(&mut world, 2, "another");
+    assert_eq!(world.bounds(2), (0, 1, 1));
+    check_same(&world);
+}
+
+fn delete_records(world: &mut World, at: usize, offset: i64) -> i16 {
+    let part = DeleteRecordsPartition { partition_index: 0, offset, ..Default::default() };
+    let topic = DeleteRecordsTopic { name: TOPIC.into(), partitions: vec![part], ..Default::default() };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    let sent = world.send(at, 2, &request);
+    world.reply::<DeleteRecordsRequest>(sent).unwrap().topics[0].partitions[0].error_code
+}
+
+#[test]
+fn what_the_leader_deletes_goes_everywhere() {
+    let mut world = three(&[]);
+    for round in 0..5 {
+        write(&mut world, 0, &format!("{round}"));
+    }
+    assert_eq!(delete_records(&mut world, 1, 3), NOT_LEADER);
+    assert_eq!(delete_records(&mut world, 0, 3), NONE);
+    write(&mut world, 0, "b");
+    assert_eq!(world.bounds(0), (3, 6, 6));
+    check_same(&world);
+}
+
+#[test]
+fn a_follower_behind_what_its_leader_has_deleted_starts_over() {
+    let mut world = three(&[("min.insync.replicas", "2")]);
+    write(&mut world, 0, "a");
+    world.crash(2);
+    world.fence(2, true);
+    for round in 0..5 {
+        write(&mut world, 0, &format!("{round}"));
+    }
+    assert_eq!(delete_records(&mut world, 0, 4), NONE);
+    world.start(2, 100);
+    world.advance(2_000);
+    assert_eq!(world.isr(), [0, 1, 2]);
+    assert_eq!(world.bounds(0), (4, 6, 6));
+    check_same(&world);
+}
+
+#[test]
+fn a_leader_that_lost_power_follows_whoever_leads_then() {
+    let mut world = three(&[("min.insync.replicas", "2")]);
+    write(&mut world, 0, "a");
+    world.brokers[0].holds_flushes = true;
+    let _unsafe = produce(&mut world, 0, "b", ALL);
+    world.crash(0);
+    world.fence(0, true);
+    assert_eq!(world.leader(), 1);
+    write(&mut world, 1, "c");
+    world.start(0, 0);
+    world.advance(2_000);
+    assert_eq!(world.isr(), [0, 1, 2]);
+    check_same(&world);
+    assert_eq!(world.bounds(1), (0, 3, 3));
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_epochs_fetch_is_dropped() {
+    let mut world = World::new(2, &[]);
+    world.create(&[0, 1], &[REPLICATED]);
+    write(&mut world, 0, "a");
+    world.keeps_answers = Some(0);
+    produce(&mut world, 0, "b", 1);
+    assert_eq!(world.bounds(1).2, 1, "the answer is on its way");
+    // The leader starts anew and leads again, in another epoch; the connection is the same here.
+    let before = world.epoch();
+    world.fence(0, true);
+    world.fence(1, true);
+    world.fence(0, false);
+    world.fence(1, false);
+    assert!(world.epoch() > LeaderEpoch(before.0));
+    world.release_answers();
+    world.advance(2_000);
+    check_same(&world);
+    assert_eq!(world.isr(), [0, 1]);
+}
+
+#[test]
+fn the_high_watermark_is_told_without_waiting_for_records() {
+    let mut world = three(&[]);
+    world.brokers[2].holds_flushes = true;
+    let sent = produce(&mut world, 0, "a", ALL);
+    assert_eq!([world.bounds(0).1, world.bounds(1).1], [0, 0]);
+    world.release_flushes(2);
+    assert_eq!(code(&mut world, sent), Some(NONE));
+    assert_eq!([world.bounds(0).1, world.bounds(1).1, world.bounds(2).1], [1, 1, 1]);
+}
+
+/// One thing that happens, trouble or a write.
+fn step(world: &mut World, rng: &mut Rng, is_durable: bool) -> Option<usize> {
+    let at = rng.index(3);
+    let is_up = world.brokers[at].is_up;
+    match rng.below(22) {
+        0 => world.fence(at, true),
+        1 | 2 if is_up => world.fence(at, false),
+        3 => world.sever(at, (at + 1) % 3),
+        4 => world.heal(),
+        5 => world.brokers[at].holds_flushes = is_up,
+        6 | 7 => world.release_flushes(at),
+        8 if is_up && is_durable => {
+            world.crash(at);
+            world.fence(at, true);
+        }
+        9 if !is_up => world.start(at, if is_durable { 0 } else { 100 }),
+        10 => world.advance(rng.below(20_000)),
+        11 => world.keeps_answers = Some(at),
+        12 | 13 => world.release_answers(),
+        14 => world.keeps_reports = Some(at),
+        15 | 16 => world.release_reports(),
+        17 => world.brokers[at].is_deaf = true,
+        18 => world.hear(at),
+        _ => {
+            let leads = (0..3).find(|at| world.brokers[*at].is_up && world.leads(*at));
+            return leads.filter(|_| rng.chance(3, 4));
+        }
+    }
+    None
+}
+
+/// Trouble at random; in the end all is well again and nothing that was acknowledged is missing.
+fn trouble(seed: u64) {
+    let mut rng = Rng::new(seed);
+    let is_durable = rng.chance(1, 2);
+    let configs: &[(&str, &str)] = if is_durable {
+        &[("min.insync.replicas", "2")]
+    } else {
+        &[("min.insync.replicas", "2"), REPLICATED]
+    };
+    let mut world = three(configs);
+    let mut sent: Vec<(String, Sent)> = Vec::new();
+    let mut acked: Vec<String> = Vec::new();
+    for number in 0..120 {
+        if let Some(leader) = step(&mut world, &mut rng, is_durable) {
+            let value = format!("<{number}>");
+            let request = produce(&mut world, leader, &value, ALL);
+            sent.push((value, request));
+        }
+        let mut waits = Vec::new();
+        for (value, request) in sent {
+            match code(&mut world, request) {
+                Some(NONE) => acked.push(value),
+                Some(_) => {}
+                None => waits.push((value, request)),
+            }
+        }
+        sent = waits;
+    }
+    all_is_well(&mut world, is_durable);
+    let leader = world.leader();
+    write(&mut world, leader, "the end");
+    check_same(&world);
+    assert_eq!(world.isr().len(), 3);
+    let content = world.content(leader, 0);
+    let text = String::from_utf8_lossy(&content);
+    for value in &acked {
+        assert!(text.contains(value), "{value} is missing");
+    }
+}
+
+fn all_is_well(world: &mut World, is_durable: bool) {
+    world.release_answers();
+    world.release_reports();
+    for at in 0..3 {
+        world.hear(at);
+        if !world.brokers[at].is_up {
+            world.start(at, if is_durable { 0 } else { 100 });
+        }
+        world.release_flushes(at);
+    }
+    world.heal();
+    (0..3).for_each(|at| world.fence(at, false));
+    world.advance(20_000);
+}
+
+#[test]
+fn a_partition_that_comes_does_not_wait_for_one_where_nothing_happens() {
+    let mut world = World::new(3, &[]);
+    world.create_another("idle", &[0, 1, 2], &[]);
+    world.create(&[0, 1, 2], &[]);
+    write(&mut world, 0, "without time going on");
+    check_same(&world);
+}
+
+/// Those that take no more than what happens here; the simulator meets all.
+#[test]
+fn planted_bugs_are_found() {
+    for bug in [Bug::A1, Bug::A11, Bug::A13] {
+        let is_found = |seed: u64| {
+            let told = std::panic::catch_unwind(|| {
+                base::plant::arm(Some(bug));
+                trouble(seed);
+            });
+            base::plant::arm(None);
+            told.is_err()
+        };
+        assert!((0..3_000).any(is_found), "{bug:?}");
+    }
+}
+
+#[test]
+fn whatever_happens_nothing_that_was_acknowledged_is_lost() {
+    for seed in 0..base::rounds(200) {
+        let told = std::panic::catch_unwind(|| trouble(seed));
+        assert!(told.is_ok(), "seed {seed}");
+    }
+}

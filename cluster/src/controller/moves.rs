@@ -1,0 +1,258 @@
+//! Replicas and leaders that move: because somebody asks, or because brokers have come and the plan asks for it.
+//!
+//! The plan leaves no choices to whoever carries it out: the same image always leads to the same decision.
+
+use super::partitions::{is_alive, min_isr_of};
+use super::topics::check_assignment;
+use super::{Defaults, Outcome, Refusal, Reply, partitions};
+use crate::image::{Delta, Image, Topic};
+use crate::partition::PartitionState;
+use crate::record::Record;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::{BrokerId, PartitionIndex};
+use wire::ErrorCode;
+
+/// Partitions that the plan moves at a time: copies share the network with clients.
+const MOVING_MAX: usize = 20;
+/// Leaders that one decision changes.
+const ELECTIONS_MAX: usize = 1_000;
+
+/// Where a partition's replicas are to go; `None` takes back a move that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub index: PartitionIndex,
+    /// Its new replicas, the preferred leader first.
+    pub to: Option<Vec<BrokerId>>,
+}
+
+/// How a leader is chosen on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Election {
+    /// The preferred replica, if it is in sync.
+    Preferred,
+    /// Anybody who lives, where nobody else may lead: what only others have is lost.
+    Unclean,
+}
+
+/// Each partition for itself.
+pub(super) fn reassign(
+    image: &Image,
+    soft: &Defaults,
+    moves: &[Move],
+    may_change_factor: bool,
+    records: &mut Vec<Record>,
+) -> Reply {
+    let mut image = image.clone();
+    let mut one = |wanted: &Move| {
+        let (topic, state) = find(&image, &wanted.topic, wanted.index)?;
+        let next = moved(&image, soft, &topic, &state, wanted, may_change_factor)?;
+        if next != state {
+            let record = Record::Partition { topic: topic.id, index: wanted.index, state: next };
+            image.replay(&record, &mut Delta::default());
+            records.push(record);
+        }
+        Ok(())
+    };
+    Reply::Changed(moves.iter().map(&mut one).collect())
+}
+
+fn find(image: &Image, topic: &str, index: PartitionIndex) -> Outcome<(Arc<Topic>, PartitionState)> {
+    let unknown = || {
+        let message = format!("Unable to find partition {topic}-{index}.");
+        Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
+    };
+    let topic = image.topic(topic).ok_or_else(unknown)?;
+    let state = topic.partition(index).ok_or_else(unknown)?.clone();
+    Ok((topic.clone(), state))
+}
+
+fn moved(
+    image: &Image,
+    soft: &Defaults,
+    topic: &Topic,
+    state: &PartitionState,
+    wanted: &Move,
+    may_change_factor: bool,
+) -> Outcome<PartitionState> {
+    let min_isr = min_isr_of(image, soft, topic);
+    let alive = |id: BrokerId| is_alive(image, id);
+    let Some(to) = &wanted.to else {
+        if !state.is_moving() {
+            let code = ErrorCode::NoReassignmentInProgress;
+            return Err(Refusal::new(code, code.message()));
+        }
+        return state.cancel_move(min_isr, alive).ok_or_else(|| {
+            let message = "none of the replicas before the move is in sync: it cannot be taken back";
+            Refusal::new(ErrorCode::InvalidReplicaAssignment, message)
+        });
+    };
+    check_assignment(image, to, to.len())?;
+    let before = state.settled_replicas().len();
+    if !may_change_factor && to.len() != before {
+        let message = format!("The replication factor is changed from {before} to {}", to.len());
+        return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message));
+    }
+    Ok(state.move_to(to, min_isr, alive))
+}
+
+/// `None` for the partitions means all of them; those that need none are then not told of.
+pub(super) fn elect(
+    image: &Image,
+    election: Election,
+    partitions: Option<Vec<(String, PartitionIndex)>>,
+    records: &mut Vec<Record>,
+) -> Reply {
+    let is_all = partitions.is_none();
+    let partitions = partitions.unwrap_or_else(|| {
+        let all = image.topics().flat_map(|topic| {
+            (0..).map(PartitionIndex).zip(&topic.partitions).map(|(index, _)| (topic.name.to_string(), index))
+        });
+        all.collect()
+    });
+    let mut seen = BTreeSet::new();
+    let mut outcomes = Vec::new();
+    for (topic, index) in partitions {
+        if !seen.insert((topic.clone(), index)) {
+            continue;
+        }
+        let outcome = elect_one(image, election, &topic, index).map(|record| records.push(record));
+        let is_news = !matches!(&outcome, Err(refusal) if refusal.code == ErrorCode::ElectionNotNeeded);
+        if is_news || !is_all {
+            outcomes.push((topic, index, outcome));
+        }
+    }
+    Reply::Elected(outcomes)
+}
+
+fn elect_one(image: &Image, election: Election, topic: &str, index: PartitionIndex) -> Outcome<Record> {
+    let (topic, state) = find(image, topic, index)?;
+    let alive = |id: BrokerId| is_alive(image, id);
+    let refuse =
+        |code: ErrorCode, why: &str| Err(Refusal::new(code, format!("{}-{index}: {why}", topic.name)));
+    let next = match election {
+        Election::Preferred if state.leader == state.replicas.first().copied() => {
+            return refuse(ErrorCode::ElectionNotNeeded, "the preferred replica leads already");
+        }
+        Election::Unclean if state.leader.is_some() => {
+            return refuse(ErrorCode::ElectionNotNeeded, "it has a leader");
+        }
+        Election::Preferred => state.prefer(alive),
+        Election::Unclean => state.elect_unclean(alive),
+    };
+    match (next, election) {
+        (Some(state), _) => Ok(Record::Partition { topic: topic.id, index, state }),
+        (None, Election::Preferred) => refuse(
+            ErrorCode::PreferredLeaderNotAvailable,
+            "the preferred replica is not in sync, or not there",
+        ),
+        (None, Election::Unclean) => {
+            refuse(ErrorCode::EligibleLeadersNotAvailable, "none of its replicas is there")
+        }
+    }
+}
+
+/// A broker is forgotten. One that holds what nobody else has is not.
+pub(super) fn unregister(image: &Image, soft: &Defaults, id: BrokerId, records: &mut Vec<Record>) -> Reply {
+    let Some(broker) = image.broker(id) else {
+        let message = format!("Broker ID {id} is not currently registered");
+        return Reply::Done(Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, message)));
+    };
+    if let Some((topic, index)) = only_copy(image, id) {
+        let message =
+            format!("Broker {id} holds the only copy of {topic}-{index}: move it to another broker first.");
+        return Reply::Done(Err(Refusal::new(ErrorCode::InvalidRequest, message)));
+    }
+    partitions::leave(image, soft, id, records);
+    records.push(Record::UnregisterBroker { id, epoch: broker.epoch });
+    Reply::Done(Ok(()))
+}
+
+/// A partition that is safe on this broker alone.
+fn only_copy(image: &Image, id: BrokerId) -> Option<(Arc<str>, PartitionIndex)> {
+    let is_only = |state: &PartitionState| {
+        let mut holders = state.isr.iter().chain(&state.elr);
+        state.is_on(id) && holders.clone().next().is_some() && holders.all(|holder| *holder == id)
+    };
+    image.topics().find_map(|topic| {
+        let mut all = (0..).map(PartitionIndex).zip(&topic.partitions);
+        all.find(|(_, state)| is_only(state)).map(|(index, _)| (topic.name.clone(), index))
+    })
+}
+
+/// What follows from the brokers that there are: topics whose factor nobody chose get the replicas that they lack, and
+/// preferred replicas lead, if `leaders` says so. Says whether there is more to do once this is done.
+pub(super) fn balance(image: &Image, soft: &Defaults, leaders: bool, records: &mut Vec<Record>) -> Reply {
+    let mut plan = Plan::new(image);
+    let mut is_more = false;
+    for topic in image.topics() {
+        let target = usize::try_from(soft.target_factor(&topic.name)).unwrap_or(1).min(plan.living);
+        let min_isr = min_isr_of(image, soft, topic);
+        for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
+            let next = if topic.implicit_factor && !state.is_moving() && state.replicas.len() < target {
+                is_more |= plan.moving >= MOVING_MAX;
+                plan.grow(state, target).map(|to| state.move_to(&to, min_isr, |id| is_alive(image, id)))
+            } else if leaders && records.len() < ELECTIONS_MAX {
+                state.prefer(|id| is_alive(image, id))
+            } else {
+                None
+            };
+            records.extend(next.map(|state| Record::Partition { topic: topic.id, index, state }));
+        }
+    }
+    Reply::Balanced { is_more }
+}
+
+/// Brokers that may get replicas, and how many they have.
+struct Plan<'a> {
+    image: &'a Image,
+    replicas: BTreeMap<BrokerId, usize>,
+    living: usize,
+    moving: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn new(image: &'a Image) -> Self {
+        let living = image.brokers().filter(|broker| !broker.fenced);
+        let mut replicas: BTreeMap<BrokerId, usize> = living.map(|broker| (broker.id, 0)).collect();
+        let states = || image.topics().flat_map(|topic| &topic.partitions);
+        for id in states().flat_map(|state| &state.replicas) {
+            if let Some(count) = replicas.get_mut(id) {
+                *count += 1;
+            }
+        }
+        let moving = states().filter(|state| state.is_moving()).count();
+        Self { image, living: replicas.len(), replicas, moving }
+    }
+
+    /// The replicas with as many more as are wanted, each where the fewest are, in a rack that has none if there is one.
+    /// `None` if enough partitions move already.
+    fn grow(&mut self, state: &PartitionState, target: usize) -> Option<Vec<BrokerId>> {
+        if self.moving >= MOVING_MAX {
+            return None;
+        }
+        let mut to = state.replicas.clone();
+        while to.len() < target {
+            let next = self.next_beside(&to)?;
+            *self.replicas.entry(next).or_default() += 1;
+            to.push(next);
+        }
+        self.moving += 1;
+        Some(to)
+    }
+
+    fn next_beside(&self, to: &[BrokerId]) -> Option<BrokerId> {
+        let rack = |id: BrokerId| self.image.broker(id).and_then(|broker| broker.rack.as_deref());
+        let racks: BTreeSet<_> = to.iter().filter_map(|id| rack(*id)).collect();
+        let candidates = self.replicas.iter().filter(|(id, _)| !to.contains(id));
+        candidates
+            .min_by_key(|(id, count)| (rack(**id).is_some_and(|rack| racks.contains(rack)), **count, **id))
+            .map(|(id, _)| *id)
+    }
+}
