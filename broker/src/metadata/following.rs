@@ -184,6 +184,7 @@ impl Metadata {
             image: &self.committed,
             removed: &self.removed,
             is_current: self.own.is_serving() || self.leading.is_here(),
+            has_place: self.own.has_place(),
         };
         let before = fx.mail.len();
         let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);

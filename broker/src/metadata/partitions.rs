@@ -6,9 +6,9 @@ use crate::job::Job;
 use crate::replica::{Opening, Replica};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas};
-use base::{BrokerId, EndOffset, Now, PartitionIndex, TopicId, hit};
+use base::{BrokerId, EndOffset, LeaderEpoch, Now, PartitionIndex, TopicId, hit};
 use cluster::config::{ResourceKind, TopicConfig};
-use cluster::{Delta, Image, Topic};
+use cluster::{Delta, Image, PartitionState, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
 use seglog::disk::{DiskError, DiskErrorKind};
 use seglog::{Log, OpenLogError, PartitionName};
@@ -139,6 +139,8 @@ pub(super) struct Target<'a> {
     pub(super) removed: &'a BTreeSet<TopicId>,
     /// The image is not one from before the last start: what it does not know is not there.
     pub(super) is_current: bool,
+    /// What the image says of leaders is what they are in this life of the node: until then all partitions stand by.
+    pub(super) has_place: bool,
 }
 
 impl Target<'_> {
@@ -156,6 +158,14 @@ impl Target<'_> {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
+            let unled;
+            let state = if self.has_place {
+                state
+            } else {
+                unled =
+                    PartitionState { leader: None, leader_epoch: LeaderEpoch::UNKNOWN, ..state.clone() };
+                &unled
+            };
             if let Some(replica) = replicas.get(&(topic.id, index)) {
                 replica.assume(own, state, now.mono, fx);
                 // What is replayed on the way to serving may be long past: it may have come back since.

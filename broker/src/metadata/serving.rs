@@ -34,6 +34,8 @@ pub(super) struct Own {
     peer_listener: String,
     incarnation: Uuid,
     phase: Phase,
+    /// It has replayed its registration: what it is to lead and to follow is known.
+    has_place: bool,
     next_heartbeat: Instant,
     /// A heartbeat waits for its answer.
     is_beating: bool,
@@ -63,6 +65,7 @@ impl Own {
             endpoints,
             incarnation: Uuid::random(incarnation),
             phase: Phase::Starting(Instant::ZERO),
+            has_place: false,
             next_heartbeat: Instant::ZERO,
             is_beating: false,
             leaving: Leaving::No,
@@ -71,6 +74,11 @@ impl Own {
 
     pub(super) const fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Serving(_))
+    }
+
+    /// True once its partitions may become what the metadata says.
+    pub(super) const fn has_place(&self) -> bool {
+        self.has_place
     }
 }
 
@@ -99,6 +107,7 @@ impl Metadata {
 
     /// Registers this broker, and serves once it is unfenced as far as the metadata here knows.
     pub(super) fn step_towards_serving(&mut self, now: Now, fx: &mut Effects) {
+        self.take_place(now, fx);
         let has_controller = self.leading.is_here() || self.controller_node().is_some();
         match self.own.phase {
             Phase::Starting(from) if from <= now.mono && has_controller => {
@@ -126,6 +135,18 @@ impl Metadata {
             directories: vec![self.node.directory_id],
         };
         self.put(now, Asker::Own, Errand::Command(command), fx);
+    }
+
+    /// What this node knew of the metadata when it started may be long past: leaders that lead no more, and followers that
+    /// would cut their logs by what those say. Only what is known with its registration in this life is acted upon.
+    fn take_place(&mut self, now: Now, fx: &mut Effects) {
+        if let Phase::Registered(epoch) | Phase::Serving(epoch) = self.own.phase
+            && !self.own.has_place
+            && i64::try_from(self.committed.index).is_ok_and(|index| index >= epoch)
+        {
+            self.own.has_place = true;
+            self.apply_delta(&partitions::everything(&self.committed), now, fx);
+        }
     }
 
     fn is_unfenced(&self, epoch: i64) -> bool {
