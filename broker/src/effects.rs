@@ -141,6 +141,8 @@ pub enum Mail {
         /// False when the partition can no longer promise it: it lost leadership or its disk.
         kept: bool,
     },
+    /// The process is about to end: the node lets others lead first.
+    Leave,
     /// Another node has greeted over a connection that it opened.
     Greeted(Identity),
     /// Somebody outside of the owners wants to know how the groups are.

@@ -317,6 +317,11 @@ impl TestCluster {
         self.node(id).is_some_and(|node| node.metadata.is_serving())
     }
 
+    /// Tells an owner something.
+    pub(crate) fn tell(&mut self, id: usize, owner: Owner, input: Input) {
+        self.after(HOP, id - 1, owner, input);
+    }
+
     /// The node that is the controller.
     pub(crate) fn controller(&self) -> Option<usize> {
         (1..=self.members.len()).find(|id| self.node(*id).is_some_and(|node| node.metadata.is_controller()))

@@ -51,11 +51,7 @@ impl OnController for AlterPartitionReassignments {
                 }
             };
             let partitions = asked.partitions.into_iter().zip(outcomes.by_ref()).map(partition).collect();
-            ReassignableTopicResponse {
-                name: asked.name,
-                partitions,
-                ..ReassignableTopicResponse::default()
-            }
+            ReassignableTopicResponse { name: asked.name, partitions, ..ReassignableTopicResponse::default() }
         };
         let responses = request.topics.into_iter().map(&mut topic).collect();
         AlterPartitionReassignmentsResponse {

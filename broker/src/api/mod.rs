@@ -5,10 +5,12 @@
 //! state, which ACL operation guards it, and the handler. Handler bodies never see a version; quirks of one
 //! version live in `upgrade` and `downgrade` beside the handler.
 
+mod add_raft_voter;
 mod allocate_producer_ids;
 mod alter;
 mod alter_configs;
 mod alter_partition;
+mod alter_partition_reassignments;
 mod api_versions;
 mod broker_heartbeat;
 mod broker_loggers;
@@ -26,6 +28,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod envelope;
 mod fetch;
 mod find_coordinator;
@@ -51,7 +54,9 @@ mod peer_progress;
 mod peer_quorum;
 mod peer_snapshot;
 mod produce;
+mod remove_raft_voter;
 mod sync_group;
+mod unregister_broker;
 mod update_features;
 
 use crate::effects::{Asked, Owner};
@@ -71,6 +76,7 @@ use seglog::disk::Disk;
 use std::sync::Arc;
 use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Request};
 
+pub(crate) use add_raft_voter::reply as add_voter_reply;
 pub(crate) use allocate_producer_ids::AllocateProducerIds;
 pub(crate) use alter_partition::AlterPartition;
 pub(crate) use api_versions::unsupported as unsupported_api_versions;
@@ -86,6 +92,7 @@ pub(crate) use list_offsets::Search;
 pub(crate) use peer_join::{Admission, reply as join_reply};
 pub(crate) use peer_quorum::PeerQuorum;
 pub(crate) use produce::reply as produce_reply;
+pub(crate) use remove_raft_voter::reply as remove_voter_reply;
 
 /// What a principal must be allowed to do before the API is served. Nothing is enforced before the security
 /// work, but every API names its guard from the first day.
@@ -302,7 +309,9 @@ pub const TABLE: &[Row] = &[
     view::<describe_log_dirs::DescribeLogDirs>(),
     controller::<create_partitions::CreatePartitions>(),
     groups::<delete_groups::DeleteGroups>(),
+    controller::<elect_leaders::ElectLeaders>(),
     controller::<incremental_alter_configs::IncrementalAlterConfigs>(),
+    controller::<alter_partition_reassignments::AlterPartitionReassignments>(),
     view::<list_partition_reassignments::ListPartitionReassignments>(),
     groups::<offset_delete::OffsetDelete>(),
     view::<describe_client_quotas::DescribeClientQuotas>(),
@@ -310,8 +319,11 @@ pub const TABLE: &[Row] = &[
     controller::<update_features::UpdateFeatures>(),
     view::<describe_cluster::DescribeCluster>(),
     view::<describe_producers::DescribeProducers>(),
+    controller::<unregister_broker::UnregisterBroker>(),
     view::<list_config_resources::ListConfigResources>(),
     view::<describe_topic_partitions::DescribeTopicPartitions>(),
+    quorum::<add_raft_voter::AddRaftVoter>(add_raft_voter::handle),
+    quorum::<remove_raft_voter::RemoveRaftVoter>(remove_raft_voter::handle),
 ];
 
 /// What nodes are served, by key. Clients are not told of these.
@@ -475,6 +487,11 @@ pub(crate) fn refusal_code(reply: &ControllerReply) -> ErrorCode {
 /// The error of a response, if it is one.
 pub(crate) fn refusal(code: i16) -> Option<ErrorCode> {
     (code != 0).then(|| ErrorCode::from_code(code))
+}
+
+/// A request for another cluster than this one.
+pub(crate) fn cluster_refusal(code: ErrorCode) -> cluster::controller::Refusal {
+    cluster::controller::Refusal { code, message: code.message().into() }
 }
 
 /// A command that was refused elsewhere.

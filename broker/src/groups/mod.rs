@@ -112,6 +112,7 @@ impl Groups {
             Mail::Control { .. }
             | Mail::Controlled { .. }
             | Mail::Greeted(_)
+            | Mail::Leave
             | Mail::Reply { .. }
             | Mail::Refused { .. }
             | Mail::Readable { .. }

@@ -1,6 +1,6 @@
 //! New members: the leader admits those who ask as members without a vote.
 
-use super::Metadata;
+use super::{Metadata, VoterChange};
 use crate::api::{Admission, join_reply};
 use crate::effects::{Asked, Effects};
 use base::{BrokerId, Uuid, hit};
@@ -10,6 +10,8 @@ use quorum::{MembershipRefused, RaftId};
 #[derive(Debug, Default)]
 pub(super) struct Admissions {
     waiting: Vec<(Asked, RaftId)>,
+    /// Changes of votes that wait for the same.
+    pub(super) votes: Vec<(Asked, VoterChange)>,
 }
 
 impl Metadata {
@@ -70,6 +72,7 @@ impl Metadata {
         if membership.is_joint() {
             return;
         }
+        self.settle_votes(&membership, fx);
         let waiting = core::mem::take(&mut self.admissions.waiting);
         for (asked, member) in waiting {
             if membership.contains(member) {
@@ -82,6 +85,7 @@ impl Metadata {
 
     /// This node leads no more: whoever waits asks the next one.
     pub(super) fn refuse_admissions(&mut self, fx: &mut Effects) {
+        self.refuse_votes(fx);
         for (asked, _) in core::mem::take(&mut self.admissions.waiting) {
             self.admission(&asked, Admission::Refused("the controller has changed".into()), fx);
         }

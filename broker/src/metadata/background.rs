@@ -55,8 +55,12 @@ impl Metadata {
             return;
         }
         let Some(point) = self.quorum.applied_point() else { return };
-        self.snapshotting = true;
         self.snapshot_wanted = false;
+        // Entries that do not commit make no newer one.
+        if point.index <= self.quorum.snapshot_point().index {
+            return;
+        }
+        self.snapshotting = true;
         let image = Arc::new(self.committed.clone());
         fx.jobs.push(Job::SnapshotMetadata { store: self.store.clone(), image, point });
     }

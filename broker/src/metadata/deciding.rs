@@ -5,7 +5,7 @@ use super::{Metadata, refuse};
 use crate::api::{self, Run, ViewContext};
 use crate::effects::{Asked, Effects, Mail};
 use crate::view::Node;
-use base::{Instant, Machine, Now, Rng, hit};
+use base::{BrokerId, Instant, Machine, Now, Rng, Span, hit};
 use bytes::Bytes;
 use cluster::controller::{self, Command, Controller, Defaults};
 use cluster::record_codec::encode_entry;
@@ -16,6 +16,8 @@ use wire::EncodeError;
 
 /// The largest decision that goes into one entry.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// The pause between a broker's coming and what follows from it.
+const BALANCE_AFTER: Span = Span::from_secs(1);
 /// Records per entry of a decision that is larger.
 const RECORDS_PER_ENTRY: usize = 2_000;
 
@@ -37,6 +39,10 @@ pub(super) struct Leading {
     next_token: controller::Token,
     /// When a broker's session may be over.
     pub(super) sessions_due: Instant,
+    /// When it is looked at what follows from brokers that have come.
+    balance_due: Option<Instant>,
+    /// When preferred replicas are to lead again.
+    leaders_due: Instant,
 }
 
 impl Leading {
@@ -58,6 +64,8 @@ impl Leading {
             askers: BTreeMap::new(),
             next_token: 0,
             sessions_due: Instant::ZERO,
+            balance_due: None,
+            leaders_due: Instant::ZERO,
         }
     }
 
@@ -159,12 +167,21 @@ impl Metadata {
             Asker::Owner { from, ticket } => fx.tell(from, Mail::Controlled { ticket, reply: answer }),
             Asker::Own => self.own_answer(now, &answer, fx),
             Asker::Sessions => {
-                if let controller::Reply::Expired(Some(_)) = answer {
-                    // There may be more.
-                    self.leading.sessions_due = now.mono;
-                    fx.wake(now.mono);
-                }
+                self.own_question_answered(now, &answer, fx);
             }
+        }
+    }
+
+    /// What the controller has asked itself.
+    fn own_question_answered(&mut self, now: Now, answer: &controller::Reply, fx: &mut Effects) {
+        if let controller::Reply::Expired(Some(_)) = answer {
+            // There may be more.
+            self.leading.sessions_due = now.mono;
+            fx.wake(now.mono);
+        }
+        if let controller::Reply::Balanced { is_more: true } = answer {
+            self.leading.balance_due = Some(now.mono + BALANCE_AFTER);
+            fx.wake(now.mono + BALANCE_AFTER);
         }
     }
 
@@ -181,6 +198,8 @@ impl Metadata {
     pub(super) fn take_office(&mut self, now: Now, fx: &mut Effects) {
         self.leading.speculative = Some(self.committed.clone());
         self.leading.sessions_due = now.mono;
+        self.leading.balance_due = Some(now.mono + BALANCE_AFTER);
+        self.leading.leaders_due = now.mono + self.node.config.leader_imbalance_check;
         if self.open.is_some() {
             hit!(unfinished_decision_aborted);
             self.abort_open();
@@ -220,6 +239,39 @@ impl Metadata {
             self.decide(now, Asker::Sessions, Command::ExpireSessions, fx);
         }
         fx.wake(self.leading.sessions_due);
+    }
+}
+
+impl Metadata {
+    /// Brokers have come or gone: what follows is done when more of them had time to come.
+    pub(super) fn brokers_changed(&mut self, brokers: &[BrokerId], now: Now, fx: &mut Effects) {
+        if !self.leading.is_here() || brokers.is_empty() {
+            return;
+        }
+        let gone = brokers.iter().copied().filter(|id| self.committed.broker(*id).is_none());
+        let gone: Vec<BrokerId> = gone.collect();
+        self.forget_members(&gone);
+        self.leading.balance_due.get_or_insert(now.mono + BALANCE_AFTER);
+        fx.wake(now.mono + BALANCE_AFTER);
+    }
+
+    /// Does what follows from the brokers that there are. Who is alone has nobody to balance with.
+    pub(super) fn balance_when_due(&mut self, now: Now, fx: &mut Effects) {
+        if !self.leading.is_here() || self.committed.brokers().nth(1).is_none() {
+            return;
+        }
+        let leaders = self.node.config.auto_leader_rebalance && self.leading.leaders_due <= now.mono;
+        if leaders {
+            self.leading.leaders_due = now.mono + self.node.config.leader_imbalance_check;
+        }
+        if leaders || self.leading.balance_due.is_some_and(|due| due <= now.mono) {
+            self.leading.balance_due = None;
+            self.decide(now, Asker::Sessions, Command::Balance { leaders }, fx);
+        }
+        let leaders_due = self.node.config.auto_leader_rebalance.then_some(self.leading.leaders_due);
+        if let Some(due) = self.leading.balance_due.into_iter().chain(leaders_due).min() {
+            fx.wake(due);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{FULL_RETRY, Metadata, partitions};
 use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
-use crate::view::View;
+use crate::view::{Replicas, View};
 use base::{Now, hit, planted};
 use bytes::Bytes;
 use cluster::record_codec::decode_entry;
@@ -126,6 +126,7 @@ impl Metadata {
         }
         if membership_changed || !delta.brokers.is_empty() {
             self.want_links(fx);
+            self.brokers_changed(&delta.brokers, now, fx);
         }
         self.answer(now, replies, fx);
     }
@@ -172,7 +173,7 @@ impl Metadata {
         }
     }
 
-    /// Opens and closes partitions as the metadata says and shows everybody the new view.
+    /// Opens and closes partitions as the metadata says, and shows everybody.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
         let mut replicas = self.view.replicas.clone();
         // A partition that could not be opened is not among the replicas: its directory makes way when it is in one.
@@ -198,12 +199,17 @@ impl Metadata {
         if !remaining.topics.is_empty() {
             self.unopened = Some((now.mono + FULL_RETRY, remaining.topics));
         }
+        self.publish(replicas, fx);
+        fx.mail.extend(told);
+    }
+
+    /// Shows everybody the new view.
+    pub(super) fn publish(&mut self, replicas: Replicas, fx: &mut Effects) {
         let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
         self.view = Arc::new(view);
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
         for reader in &self.readers {
             fx.mail.push((*reader, Mail::View(self.view.clone())));
         }
-        fx.mail.extend(told);
     }
 }

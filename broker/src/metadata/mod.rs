@@ -15,10 +15,12 @@ mod report;
 mod serving;
 mod snapshots;
 mod store;
+mod voters;
 
 pub(crate) use report::MemberReport;
 use store::METADATA_TOPIC;
 pub(crate) use store::{RaftStore, StoreError, Stored, become_founder, become_member, is_member};
+pub(crate) use voters::VoterChange;
 
 use crate::api::{self, Answer, Malformed, PeerQuorum, Run, ViewContext};
 use crate::effects::{Asked, Effects, Input, Mail, Owner, Reply};
@@ -185,6 +187,7 @@ impl Metadata {
         self.tick_quorum(now, fx);
         self.drive(now, fx);
         self.expire_sessions(now, fx);
+        self.balance_when_due(now, fx);
         self.step_towards_serving(now, fx);
         self.ask_what_waits(now, fx);
         self.drive(now, fx);
@@ -201,6 +204,7 @@ impl Metadata {
                 self.put(now, Asker::Owner { from, ticket }, Errand::Command(command), fx);
             }
             Mail::Greeted(who) => self.greeted(&who, fx),
+            Mail::Leave => self.leave(now),
             // Looked at like after every input.
             Mail::Upkeep => {}
             Mail::Controlled { .. }

@@ -6,7 +6,7 @@ use crate::job::Job;
 use crate::replica::{Opening, Replica};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas};
-use base::{EndOffset, Now, PartitionIndex, TopicId, hit};
+use base::{BrokerId, EndOffset, Now, PartitionIndex, TopicId, hit};
 use cluster::config::{ResourceKind, TopicConfig};
 use cluster::{Delta, Image, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
@@ -94,6 +94,42 @@ pub(super) fn apply(
     remaining
 }
 
+/// Lets go of the partitions that have moved to other nodes, now that all of the metadata is known.
+pub(super) fn let_go_moved(
+    own: BrokerId,
+    image: &Image,
+    replicas: &mut Replicas,
+    fx: &mut Effects,
+) -> Remaining {
+    let mut remaining = Remaining::default();
+    let is_here = |(topic, index): &(TopicId, PartitionIndex)| {
+        image
+            .topic_by_id(*topic)
+            .and_then(|topic| topic.partition(*index))
+            .is_some_and(|state| state.is_on(own))
+    };
+    let moved: Vec<_> = replicas.keys().filter(|key| !is_here(key)).copied().collect();
+    for key in moved {
+        let_go(key, replicas, &mut remaining, fx);
+    }
+    remaining
+}
+
+/// Others have what this node had: the partition has moved.
+fn let_go(
+    key: (TopicId, PartitionIndex),
+    replicas: &mut Replicas,
+    remaining: &mut Remaining,
+    fx: &mut Effects,
+) {
+    if let Some(replica) = replicas.get(&key) {
+        hit!(partition_moved_away);
+        replica.delete(fx);
+        remaining.removals += 1;
+    }
+    replicas.remove_mut(&key);
+}
+
 /// What the partitions are to become.
 pub(super) struct Target<'a> {
     pub(super) node: &'a Node,
@@ -122,6 +158,10 @@ impl Target<'_> {
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             if let Some(replica) = replicas.get(&(topic.id, index)) {
                 replica.assume(own, state, now.mono, fx);
+                // What is replayed on the way to serving may be long past: it may have come back since.
+                if !state.is_on(own) && self.is_current {
+                    let_go((topic.id, index), replicas, remaining, fx);
+                }
                 continue;
             }
             if !state.is_on(own) {

@@ -37,6 +37,19 @@ pub(super) struct Own {
     next_heartbeat: Instant,
     /// A heartbeat waits for its answer.
     is_beating: bool,
+    /// The process is about to end.
+    leaving: Leaving,
+}
+
+/// How far a node is that is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// It is not.
+    No,
+    /// It has asked, or will, that others lead.
+    Asked,
+    /// Others lead what it led, or nobody can.
+    Done,
 }
 
 impl Own {
@@ -52,6 +65,7 @@ impl Own {
             phase: Phase::Starting(Instant::ZERO),
             next_heartbeat: Instant::ZERO,
             is_beating: false,
+            leaving: Leaving::No,
         }
     }
 
@@ -65,6 +79,22 @@ impl Metadata {
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.own.is_serving()
+    }
+
+    /// Begins to leave: the partitions that it leads get other leaders, and so does the quorum, before the process ends.
+    pub(super) fn leave(&mut self, now: Now) {
+        if self.own.leaving == Leaving::No {
+            hit!(node_leaves);
+            let alone = self.quorum.is_alone() || !self.own.is_serving() || !self.node.config.roles.broker;
+            self.own.leaving = if alone { Leaving::Done } else { Leaving::Asked };
+            self.own.next_heartbeat = now.mono;
+        }
+    }
+
+    /// True once nobody would miss this node.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.own.leaving == Leaving::Done
     }
 
     /// Registers this broker, and serves once it is unfenced as far as the metadata here knows.
@@ -120,7 +150,7 @@ impl Metadata {
             return;
         }
         // Until it is unfenced only replaying its registration is waited for.
-        let is_fenced = matches!(self.own.phase, Phase::Registered(_));
+        let is_fenced = matches!(self.own.phase, Phase::Registered(_)) && self.own.leaving == Leaving::No;
         let caught_up = i64::try_from(self.committed.index).is_ok_and(|index| index >= epoch);
         if now.mono < self.own.next_heartbeat && !(is_fenced && caught_up) {
             return fx.wake(self.own.next_heartbeat);
@@ -131,7 +161,7 @@ impl Metadata {
             broker: self.node.config.node_id,
             epoch,
             replayed: self.committed.index,
-            wants_fence: false,
+            wants_fence: self.own.leaving != Leaving::No,
         };
         self.put(now, Asker::Own, Errand::Command(Command::Heartbeat(beat)), fx);
     }
@@ -146,6 +176,10 @@ impl Metadata {
             }
             controller::Reply::Alive(alive) => {
                 self.own.is_beating = false;
+                if self.own.leaving == Leaving::Asked && alive.is_fenced {
+                    self.own.leaving = Leaving::Done;
+                    self.quorum.hand_over();
+                }
                 if alive.is_fenced {
                     // Asked again soon, though not at once: it is not caught up, or was fenced meanwhile.
                     self.own.next_heartbeat = self.own.next_heartbeat.min(now.mono + RETRY);
@@ -191,6 +225,13 @@ impl Metadata {
     fn clear_up(&mut self, now: Now, fx: &mut Effects) {
         if let Some((_, topics)) = self.unopened.take() {
             self.apply_delta(&Delta { topics, ..Delta::default() }, now, fx);
+        }
+        let mut replicas = self.view.replicas.clone();
+        let own = self.node.config.node_id;
+        let let_go = partitions::let_go_moved(own, &self.committed, &mut replicas, fx);
+        if let_go.removals > 0 {
+            self.removals += let_go.removals;
+            self.publish(replicas, fx);
         }
         let removed = core::mem::take(&mut self.removed);
         match partitions::sweep(self.shared.flusher.dir(), &self.committed, &removed) {

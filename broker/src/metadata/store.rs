@@ -86,6 +86,8 @@ pub struct RaftStore {
 struct Inner {
     log: Log,
     state: State,
+    /// The index of the snapshot on the disk.
+    snapshot: u64,
     /// A snapshot that was fetched and is not in place yet.
     fetched: Option<Fetched>,
     /// The metadata of one that was put in place and not taken over yet.
@@ -130,6 +132,7 @@ impl RaftStore {
         let entries = read_entries(&mut log, &snapshot)?;
         // What was written last before a crash may be the snapshot.
         let term = state.hard_state.term.max(snapshot.term);
+        let covered = snapshot.index;
         let start = quorum::Start {
             id: state.id,
             seed,
@@ -138,7 +141,7 @@ impl RaftStore {
             membership: state.membership.clone(),
             entries,
         };
-        let inner = Inner { log, state, fetched: None, installed: None };
+        let inner = Inner { log, state, snapshot: covered, fetched: None, installed: None };
         let store = Arc::new(Self { dir: dir.clone(), inner: Mutex::new(inner) });
         Ok(Stored { store, start, image })
     }
@@ -217,8 +220,14 @@ impl RaftStore {
     /// Writes a snapshot of the metadata as of `point`, after which the entries that it covers may go. Returns the
     /// point with its seal. Waits for the device.
     pub(crate) fn snapshot(&self, image: &Image, point: SnapshotPoint) -> Result<SnapshotPoint, StoreError> {
-        let point = write_snapshot(&self.dir, image, point)?;
+        // A later one may have come from another node meanwhile, and the log follows that.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if point.index < inner.snapshot {
+            hit!(own_snapshot_outdated);
+            return Ok(point);
+        }
+        let point = write_snapshot(&self.dir, image, point)?;
+        inner.snapshot = point.index;
         let covered = EndOffset(offset_of(point.index).0 + 1);
         let job = inner
             .log
@@ -245,6 +254,7 @@ impl Inner {
         };
         hit!(snapshot_installed);
         files::write_snapshot_file(dir, &file)?;
+        self.snapshot = point.index;
         let after = EndOffset(offset_of(point.index).0 + 1);
         self.log.start_over_at(after, Now::default()).map_err(|error| StoreError::Scan(error.to_string()))?;
         self.installed = Some(image);

@@ -1,15 +1,22 @@
+use crate::effects::{Input, Mail, Owner};
 use crate::test_cluster::TestCluster;
 use std::collections::BTreeSet;
+use wire::add_raft_voter::AddRaftVoterRequest;
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
 use wire::describe_quorum::{self, DescribeQuorumRequest};
 use wire::init_producer_id::InitProducerIdRequest;
 use wire::metadata::MetadataRequest;
+use wire::remove_raft_voter::RemoveRaftVoterRequest;
 
 fn create(cluster: &mut TestCluster, through: usize, name: &str) -> i16 {
+    create_with(cluster, through, name, 1)
+}
+
+fn create_with(cluster: &mut TestCluster, through: usize, name: &str, replication_factor: i16) -> i16 {
     let topic = CreatableTopic {
         name: name.into(),
         num_partitions: 2,
-        replication_factor: 1,
+        replication_factor,
         ..CreatableTopic::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
@@ -151,4 +158,76 @@ fn a_member_that_is_far_behind_takes_over_a_snapshot() {
     cluster.start(3);
     cluster.all_serve();
     assert_eq!(topics(&mut cluster, 3).len(), 30, "and keeps it");
+}
+
+fn partitions(cluster: &mut TestCluster, through: usize) -> Vec<(i32, Vec<i32>, Vec<i32>)> {
+    let answer = cluster.ask(through, 12, &MetadataRequest { topics: None, ..Default::default() });
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|p| (p.leader_id, p.replica_nodes.clone(), p.isr_nodes.clone())).collect()
+}
+
+fn directory(cluster: &TestCluster, id: usize) -> base::Uuid {
+    cluster.node(id).unwrap().metadata.view().node.directory_id
+}
+
+fn add_voter(cluster: &mut TestCluster, through: usize, id: usize) -> i16 {
+    let request = AddRaftVoterRequest {
+        cluster_id: None,
+        voter_id: i32::try_from(id).unwrap(),
+        voter_directory_id: directory(cluster, id),
+        ..Default::default()
+    };
+    cluster.ask(through, 1, &request).error_code
+}
+
+#[test]
+fn one_node_becomes_three_and_survives_the_first() {
+    let mut cluster = TestCluster::new(1, &[("default.replication.factor", "3")]);
+    cluster.all_serve();
+    assert_eq!(create_with(&mut cluster, 1, "t", -1), 0);
+    assert_eq!(partitions(&mut cluster, 1)[0].1, [1]);
+    let (second, third) = (cluster.add(&[]), cluster.add(&[]));
+    cluster.all_serve();
+    cluster.run(5_000);
+    for (_, replicas, isr) in partitions(&mut cluster, second) {
+        assert_eq!((replicas.len(), isr.len()), (3, 3), "{:#?}", cluster.log);
+    }
+    assert_eq!(add_voter(&mut cluster, second, third), 0);
+    assert_eq!(add_voter(&mut cluster, third, third), 126, "DUPLICATE_VOTER");
+    assert_eq!(add_voter(&mut cluster, 1, second), 0);
+    assert_eq!(quorum(&mut cluster, third).current_voters.len(), 3);
+    cluster.kill(1, 0);
+    cluster.run(2_000);
+    assert!(cluster.controller().is_some());
+    assert!(partitions(&mut cluster, second).iter().all(|(leader, ..)| [2, 3].contains(leader)));
+    cluster.start(1);
+    cluster.all_serve();
+    let remove = RemoveRaftVoterRequest {
+        cluster_id: None,
+        voter_id: 1,
+        voter_directory_id: directory(&cluster, 1),
+        ..Default::default()
+    };
+    assert_eq!(cluster.ask(2, 0, &remove).error_code, 0);
+    let after = quorum(&mut cluster, 1);
+    assert_eq!((after.current_voters.len(), after.observers.len()), (2, 1));
+}
+
+#[test]
+fn a_node_that_leaves_hands_over_what_it_leads_before_it_ends() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    assert_eq!(create_with(&mut cluster, 1, "t", 3), 0);
+    cluster.run(500);
+    let first = cluster.controller().unwrap();
+    cluster.tell(first, Owner::Metadata, Input::Mail(Mail::Leave));
+    cluster.wait("left", |cluster| cluster.node(first).unwrap().metadata.has_left());
+    cluster.run(300);
+    assert!(cluster.controller().is_some_and(|now| now != first), "{:#?}", cluster.log);
+    let other = first % 3 + 1;
+    let own = i32::try_from(first).unwrap();
+    for (leader, _, isr) in partitions(&mut cluster, other) {
+        assert!(leader != own && !isr.contains(&own) && isr.len() == 2, "{leader} {isr:?}");
+    }
+    assert_eq!(create(&mut cluster, first, "still-answers"), 0);
 }

@@ -132,7 +132,15 @@ impl Reactor {
         let conn = asked.token.conn;
         if let Some(line) = self.fetches.lines.get_mut(&conn) {
             hit!(fetch_stands_in_line);
-            return line.later.push_back((asked, request, terms));
+            line.later.push_back((asked, request, terms));
+            // A follower that asks again has something that it does not want to wait with.
+            let waiting = line
+                .reader
+                .filter(|reader| terms.follower.is_some() && self.fetches.waiting.contains_key(reader));
+            if let Some(reader) = waiting {
+                self.cut_short(now, reader, fx);
+            }
+            return;
         }
         self.fetches.lines.insert(conn, Line::default());
         self.begin_fetch(now, asked, request, terms, fx);

@@ -246,6 +246,7 @@ impl Reactor {
             Mail::Asked(_)
             | Mail::Control { .. }
             | Mail::Greeted(_)
+            | Mail::Leave
             | Mail::CountGroups(_)
             | Mail::Replicas(_)
             | Mail::Upkeep => {

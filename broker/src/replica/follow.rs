@@ -55,7 +55,7 @@ pub(crate) struct Copied {
     /// The leader is to be told of this disk.
     pub(crate) reports: bool,
     /// What the leader has deleted goes here, too.
-    pub(crate) retire: Option<Job>,
+    pub(crate) retire: Option<Box<Job>>,
 }
 
 /// Why what a leader sent is not in the log.
@@ -116,9 +116,8 @@ impl Replica {
             }
             Step::Append => {
                 let mut copied = inner.copy(batches.as_ref(), &answer, now)?;
-                copied.retire = inner
-                    .follow_start(served.log_start)
-                    .map(|segments| Job::Retire { replica: self.clone(), segments });
+                let retire = |segments| Box::new(Job::Retire { replica: self.clone(), segments });
+                copied.retire = inner.follow_start(served.log_start).map(retire);
                 Ok(Took::Copied(copied))
             }
         }

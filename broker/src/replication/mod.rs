@@ -23,7 +23,7 @@ use base::{BrokerId, Now, PartitionIndex, Rng, TopicId, hit};
 use cluster::Topic;
 use cluster::partition::Incarnation;
 use in_sync::InSync;
-use source::Source;
+use source::{Source, Taking};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::fetch::FetchResponse;
@@ -114,6 +114,7 @@ impl Replication {
             | Mail::Safe { .. }
             | Mail::Readable { .. }
             | Mail::Greeted(_)
+            | Mail::Leave
             | Mail::CountGroups(_)
             | Mail::Upkeep => {
                 fx.fatal = Some("the replication owner was sent another owner's mail".into());
@@ -273,7 +274,7 @@ impl Replication {
         match FetchResponse::decode(&mut body, version) {
             Ok(response) => {
                 let due = self.reports.entry(leader).or_default();
-                source.answered(now, number, response, &self.shared, due, fx);
+                source.answered(number, response, &mut Taking { now, shared: &self.shared, due, fx });
             }
             Err(error) => {
                 fx.log(Level::Warn, format!("Broker {leader} answers what cannot be read: {error}"));

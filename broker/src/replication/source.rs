@@ -13,7 +13,7 @@ use base::{BrokerId, EndOffset, Instant, LeaderEpoch, Now, PartitionIndex, Span,
 use bytes::Bytes;
 use cluster::config::NodeConfig;
 use cluster::partition::{EpochEnd, Incarnation, Position};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use wire::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData, ReplicaState,
@@ -35,7 +35,9 @@ pub(super) struct Source {
     leader: BrokerId,
     /// Its id, and the epoch of the next request.
     session: (i32, i32),
-    under_way: Option<UnderWay>,
+    /// Fetches without an answer, in order. There is one that waits at the leader, and at most another that ends the wait
+    /// because a partition has come: it is not to wait for what happens elsewhere.
+    under_way: VecDeque<UnderWay>,
     places: BTreeMap<Key, Place>,
     /// Places whose position the session does not know.
     changed: BTreeSet<Key>,
@@ -79,7 +81,7 @@ impl Source {
         Self {
             leader,
             session: (0, FIRST_EPOCH),
-            under_way: None,
+            under_way: VecDeque::new(),
             places: BTreeMap::new(),
             changed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
@@ -140,7 +142,7 @@ impl Source {
     /// The link is new, or this node is in another life: the leader knows nothing of what was asked before.
     pub(super) fn begin_anew(&mut self) {
         self.session = (0, FIRST_EPOCH);
-        self.under_way = None;
+        self.under_way.clear();
         self.forgotten.clear();
         for (key, place) in &mut self.places {
             place.asked = None;
@@ -149,7 +151,7 @@ impl Source {
     }
 
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        self.under_way.is_some_and(|under_way| under_way.until <= now)
+        self.under_way.front().is_some_and(|oldest| oldest.until <= now)
     }
 
     /// The log of a partition has been cut.
@@ -164,26 +166,25 @@ impl Source {
 
     /// When something is due.
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        let until = self.under_way.map(|under_way| under_way.until);
+        let overdue = self.under_way.front().map(|oldest| oldest.until);
         let resting = self.resting.first().map(|(until, _)| *until);
-        // What rests is looked at with the next request, and there is none while one is under way.
-        until.or_else(|| resting.into_iter().chain(self.paused_until).min())
+        overdue.into_iter().chain(resting).chain(self.paused_until).min()
     }
 
     // --- asking ---
 
-    /// The next fetch, if there is anything to fetch and none is under way.
+    /// The next fetch, if there is anything to fetch.
     pub(super) fn next_request(
         &mut self,
         own: Incarnation,
         now: Instant,
         config: &NodeConfig,
     ) -> Option<(FetchRequest, i16)> {
-        if self.under_way.is_some() || self.paused_until.is_some_and(|until| until > now) {
+        self.wake_resting(now);
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        if self.paused_until.is_some() || !self.may_ask() {
             return None;
         }
-        self.paused_until = None;
-        self.wake_resting(now);
         let named = self.named(config);
         if !self.places.values().any(|place| place.asked.is_some()) {
             // The session, if there is one, is left to be forgotten by the leader.
@@ -201,20 +202,45 @@ impl Source {
             min_bytes: config.replica_fetch_bytes_min,
             max_bytes: config.replica_fetch_response_bytes_max,
             session_id: self.session.0,
-            session_epoch: self.session.1,
+            session_epoch: self.next_epoch(),
             topics: topics_of(named),
             forgotten_topics_data: forgotten_of(core::mem::take(&mut self.forgotten)),
             ..FetchRequest::default()
         };
         let wait = config.replica_fetch_wait_max + ANSWER_MAX;
-        self.under_way = Some(UnderWay { number: 0, until: now + wait });
+        self.under_way.push_back(UnderWay { number: 0, until: now + wait });
         Some((request, FETCH_VERSION))
+    }
+
+    /// One fetch is under way at a time, unless a partition has come that the one that waits does not know of.
+    fn may_ask(&self) -> bool {
+        let has_come = |key: &Key| {
+            let place = self.places.get(key);
+            place.is_some_and(|place| place.phase == Phase::Ready && place.asked.is_none())
+        };
+        match self.under_way.len() {
+            0 => true,
+            1 if self.session.0 != 0 && self.changed.iter().any(has_come) => {
+                hit!(follower_does_not_wait);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The epoch of the next request, which counts as sent.
+    fn next_epoch(&mut self) -> i32 {
+        let epoch = self.session.1;
+        if self.session.0 != 0 {
+            self.session.1 = epoch.checked_add(1).unwrap_or(FIRST_EPOCH + 1);
+        }
+        epoch
     }
 
     /// The request has this number; it could not be sent if it has none.
     pub(super) fn asked(&mut self, number: Option<i32>) {
-        match (number, &mut self.under_way) {
-            (Some(number), Some(under_way)) => under_way.number = number,
+        match (number, self.under_way.back_mut()) {
+            (Some(number), Some(latest)) => latest.number = number,
             (_, _) => self.begin_anew(),
         }
     }
@@ -262,49 +288,40 @@ impl Source {
 
     // --- answers ---
 
-    /// Takes an answer; `due` are the partitions that the leader is to be told of.
-    pub(super) fn answered(
-        &mut self,
-        now: Now,
-        number: i32,
-        response: FetchResponse,
-        shared: &Shared,
-        due: &mut BTreeSet<Key>,
-        fx: &mut Effects,
-    ) {
-        if self.under_way.is_none_or(|under_way| under_way.number != number) {
+    /// Takes an answer. They come in the order of the requests.
+    pub(super) fn answered(&mut self, number: i32, response: FetchResponse, taking: &mut Taking<'_>) {
+        if self.under_way.front().is_none_or(|oldest| oldest.number != number) {
             return;
         }
-        self.under_way = None;
+        self.under_way.pop_front();
         if response.error_code != 0 {
             hit!(follower_session_refused);
             self.begin_anew();
-            self.paused_until = Some(now.mono + pause(self.failures, self.pause_max));
+            self.paused_until = Some(taking.now.mono + pause(self.failures, self.pause_max));
             self.failures = self.failures.saturating_add(1);
             return;
         }
         self.failures = 0;
-        self.session = match (response.session_id, self.session.1) {
-            (0, _) => (0, FIRST_EPOCH),
-            (id, i32::MAX) => (id, 1),
-            (id, epoch) => (id, epoch + 1),
-        };
-        let mut taking = Taking { now, shared, due, fx };
+        if response.session_id == 0 {
+            self.session = (0, FIRST_EPOCH);
+        } else if self.session.0 == 0 {
+            self.session = (response.session_id, FIRST_EPOCH + 1);
+        }
         for topic in response.responses {
             for data in topic.partitions {
                 let key = (TopicId(topic.topic_id), PartitionIndex(data.partition_index));
-                self.part_answered(key, data, &mut taking);
+                self.part_answered(key, &data, taking);
             }
         }
     }
 
-    fn part_answered(&mut self, key: Key, data: PartitionData, taking: &mut Taking<'_>) {
+    fn part_answered(&mut self, key: Key, data: &PartitionData, taking: &mut Taking<'_>) {
         let Some(place) = self.places.get(&key).filter(|place| place.phase == Phase::Ready) else { return };
         let Some(asked) = place.asked else { return };
         if data.error_code == ErrorCode::None as i16 {
-            self.part_served(key, asked, &data, taking);
+            self.part_served(key, asked, data, taking);
         } else if data.error_code == ErrorCode::OffsetOutOfRange as i16 {
-            self.start_over(key, asked, &data, taking);
+            self.start_over(key, asked, data, taking);
         } else {
             hit!(follower_refused);
             self.rest(key, taking.now.mono);
@@ -393,11 +410,12 @@ impl Source {
 }
 
 /// What an answer is taken with.
-struct Taking<'a> {
-    now: Now,
-    shared: &'a Shared,
-    due: &'a mut BTreeSet<Key>,
-    fx: &'a mut Effects,
+pub(super) struct Taking<'a> {
+    pub(super) now: Now,
+    pub(super) shared: &'a Shared,
+    /// The partitions that the leader is to be told of.
+    pub(super) due: &'a mut BTreeSet<Key>,
+    pub(super) fx: &'a mut Effects,
 }
 
 impl Taking<'_> {
@@ -411,7 +429,7 @@ impl Taking<'_> {
         if copied.reports {
             self.due.insert(key);
         }
-        self.fx.jobs.extend(copied.retire);
+        self.fx.jobs.extend(copied.retire.map(|retire| *retire));
     }
 
     fn failed(&mut self, replica: &Replica, error: &TakeError) {

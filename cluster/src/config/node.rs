@@ -132,6 +132,10 @@ pub struct NodeConfig {
     pub broker_session_timeout: Span,
     /// How often a broker says that it is alive.
     pub broker_heartbeat_interval: Span,
+    /// Whether preferred replicas are made leaders now and then.
+    pub auto_leader_rebalance: bool,
+    /// How often that is.
+    pub leader_imbalance_check: Span,
     /// How long a follower may be without something that its leader has before it is not in sync any more.
     pub replica_lag_max: Span,
     /// How long a leader may let a follower wait that has everything.
@@ -197,6 +201,8 @@ impl NodeConfig {
             connections_idle_max: get.limit("connections.max.idle.ms")?,
             broker_session_timeout: get.span("broker.session.timeout.ms")?,
             broker_heartbeat_interval: get.span("broker.heartbeat.interval.ms")?,
+            auto_leader_rebalance: get.flag("auto.leader.rebalance.enable"),
+            leader_imbalance_check: Span::from_secs(get.int("leader.imbalance.check.interval.seconds")?),
             replica_lag_max: get.span("replica.lag.time.max.ms")?,
             replica_fetch_wait_max: get.span("replica.fetch.wait.max.ms")?,
             replica_fetch_bytes_min: get.int("replica.fetch.min.bytes")?,

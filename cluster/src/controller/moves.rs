@@ -134,9 +134,8 @@ pub(super) fn elect(
 fn elect_one(image: &Image, election: Election, topic: &str, index: PartitionIndex) -> Outcome<Record> {
     let (topic, state) = find(image, topic, index)?;
     let alive = |id: BrokerId| is_alive(image, id);
-    let refuse = |code: ErrorCode, why: &str| {
-        Err(Refusal::new(code, format!("{}-{index}: {why}", topic.name)))
-    };
+    let refuse =
+        |code: ErrorCode, why: &str| Err(Refusal::new(code, format!("{}-{index}: {why}", topic.name)));
     let next = match election {
         Election::Preferred if state.leader == state.replicas.first().copied() => {
             return refuse(ErrorCode::ElectionNotNeeded, "the preferred replica leads already");
@@ -149,26 +148,25 @@ fn elect_one(image: &Image, election: Election, topic: &str, index: PartitionInd
     };
     match (next, election) {
         (Some(state), _) => Ok(Record::Partition { topic: topic.id, index, state }),
-        (None, Election::Preferred) => {
-            refuse(ErrorCode::PreferredLeaderNotAvailable, "the preferred replica is not in sync, or not there")
+        (None, Election::Preferred) => refuse(
+            ErrorCode::PreferredLeaderNotAvailable,
+            "the preferred replica is not in sync, or not there",
+        ),
+        (None, Election::Unclean) => {
+            refuse(ErrorCode::EligibleLeadersNotAvailable, "none of its replicas is there")
         }
-        (None, Election::Unclean) => refuse(ErrorCode::EligibleLeadersNotAvailable, "none of its replicas is there"),
     }
 }
 
 /// A broker is forgotten. One that holds what nobody else has is not.
-pub(super) fn unregister(
-    image: &Image,
-    soft: &Defaults,
-    id: BrokerId,
-    records: &mut Vec<Record>,
-) -> Reply {
+pub(super) fn unregister(image: &Image, soft: &Defaults, id: BrokerId, records: &mut Vec<Record>) -> Reply {
     let Some(broker) = image.broker(id) else {
         let message = format!("Broker ID {id} is not currently registered");
         return Reply::Done(Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, message)));
     };
     if let Some((topic, index)) = only_copy(image, id) {
-        let message = format!("Broker {id} holds the only copy of {topic}-{index}: move it to another broker first.");
+        let message =
+            format!("Broker {id} holds the only copy of {topic}-{index}: move it to another broker first.");
         return Reply::Done(Err(Refusal::new(ErrorCode::InvalidRequest, message)));
     }
     partitions::leave(image, soft, id, records);

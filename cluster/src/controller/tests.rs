@@ -475,7 +475,8 @@ fn topics_whose_factor_nobody_chose_grow_as_brokers_come_and_others_do_not() {
 fn reassign(world: &mut World, to: Option<&[i32]>, may_change_factor: bool) -> Outcome<()> {
     let to = to.map(|ids| ids.iter().copied().map(BrokerId).collect());
     let moves = vec![Move { topic: "t".into(), index: PartitionIndex(0), to }];
-    let Reply::Changed(mut outcomes) = world.ask(Command::ReassignPartitions { moves, may_change_factor }) else {
+    let Reply::Changed(mut outcomes) = world.ask(Command::ReassignPartitions { moves, may_change_factor })
+    else {
         panic!("not an answer to a move")
     };
     outcomes.remove(0)

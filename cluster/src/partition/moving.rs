@@ -121,7 +121,10 @@ mod tests {
         let half = join(&moving, &[1, 2, 3]);
         assert!(half.is_moving());
         let done = join(&half, &[1, 2, 3, 4]);
-        assert_eq!((done.replicas.clone(), done.isr.clone(), done.is_moving()), (ids(&[3, 4]), ids(&[3, 4]), false));
+        assert_eq!(
+            (done.replicas.clone(), done.isr.clone(), done.is_moving()),
+            (ids(&[3, 4]), ids(&[3, 4]), false)
+        );
         assert_eq!(done.leader, Some(BrokerId(3)));
         assert!(done.leader_epoch > before.leader_epoch);
     }
@@ -145,7 +148,11 @@ mod tests {
         let second = first.move_to(&ids(&[3]), 1, |_| true);
         assert_eq!((&second.replicas, &second.adding), (&ids(&[3, 1]), &ids(&[3])));
         let shrunk = PartitionState::new(ids(&[1, 2, 3])).move_to(&ids(&[3, 2]), 1, |_| true);
-        assert_eq!((shrunk.replicas, shrunk.leader), (ids(&[3, 2]), Some(BrokerId(3))), "nothing to wait for");
+        assert_eq!(
+            (shrunk.replicas, shrunk.leader),
+            (ids(&[3, 2]), Some(BrokerId(3))),
+            "nothing to wait for"
+        );
     }
 
     #[test]

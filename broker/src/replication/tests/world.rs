@@ -17,7 +17,7 @@ use seglog::dir::LogDir;
 use seglog::disk::MemDisk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use wire::{Message as _, Reader, Request};
+use wire::{ApiKey, Message as _, Reader, Request, RequestHead};
 
 pub(super) const TOPIC: &str = "t";
 
@@ -53,6 +53,9 @@ pub(super) struct World {
     /// Whose answers to other brokers are kept, and the kept ones.
     pub(super) keeps_answers: Option<usize>,
     kept: Vec<(usize, LinkId, Bytes)>,
+    /// Whose reports are kept, and the kept ones.
+    pub(super) keeps_reports: Option<usize>,
+    reports: Vec<(usize, ConnId, Bytes)>,
     fixed: Overrides,
 }
 
@@ -86,6 +89,8 @@ impl World {
             severed: BTreeSet::new(),
             keeps_answers: None,
             kept: Vec::new(),
+            keeps_reports: None,
+            reports: Vec::new(),
             fixed,
         };
         for at in 0..count {
@@ -197,6 +202,18 @@ impl World {
         self.carry_out(at, Owner::Metadata, fx);
     }
 
+    /// It hears again what the controller decides, and of all that was decided meanwhile the last.
+    pub(super) fn hear(&mut self, at: usize) {
+        self.brokers[at].is_deaf = false;
+        self.publish(at);
+        self.rest();
+    }
+
+    /// True for a broker that believes to lead, rightly or not.
+    pub(super) fn leads(&self, at: usize) -> bool {
+        self.replica(at).check_epoch(LeaderEpoch::UNKNOWN).is_ok()
+    }
+
     fn register(&mut self, at: usize) {
         let endpoint =
             |listener: &str, port: u16| Endpoint { listener: listener.into(), host: format!("n{at}"), port };
@@ -223,10 +240,14 @@ impl World {
 
     /// A topic with one partition on these brokers, led by the first.
     pub(super) fn create(&mut self, replicas: &[usize], configs: &[(&str, &str)]) {
+        self.create_another(TOPIC, replicas, configs);
+    }
+
+    pub(super) fn create_another(&mut self, name: &str, replicas: &[usize], configs: &[(&str, &str)]) {
         let brokers: Vec<BrokerId> = replicas.iter().copied().map(id).collect();
         let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned())));
         let topic = NewTopic {
-            name: TOPIC.into(),
+            name: name.into(),
             partitions: -1,
             replication_factor: -1,
             assignments: vec![(0, brokers)],
@@ -320,6 +341,14 @@ impl World {
         self.rest();
     }
 
+    pub(super) fn release_reports(&mut self) {
+        self.keeps_reports = None;
+        for (to, conn, frame) in core::mem::take(&mut self.reports) {
+            self.brokers[to].queue.push_back((Owner::Reactor(0), Input::Frame { conn, frame }));
+        }
+        self.rest();
+    }
+
     // --- the network ---
 
     pub(super) fn sever(&mut self, one: usize, other: usize) {
@@ -380,6 +409,10 @@ impl World {
     fn send_link(&mut self, from: usize, link: LinkId, frame: &Bytes) {
         let Some((to, conn)) = self.brokers[from].links.get(&link).copied() else { return };
         let frame = frame.slice(wire::frame::SIZE_BYTES..);
+        let head = RequestHead::decode(&mut Reader::new(frame.clone())).unwrap();
+        if self.keeps_reports == Some(from) && head.api_key == ApiKey::PeerProgress as i16 {
+            return self.reports.push((to, conn, frame));
+        }
         self.brokers[to].queue.push_back((Owner::Reactor(0), Input::Frame { conn, frame }));
     }
 

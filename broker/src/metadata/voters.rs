@@ -1,0 +1,172 @@
+//! Who has a vote: members that follow get one, and voters lose theirs and follow on.
+
+use super::Metadata;
+use crate::api::{add_voter_reply, remove_voter_reply};
+use crate::effects::{Asked, Effects};
+use base::{BrokerId, Now, Uuid, hit};
+use cluster::controller::{Outcome, Refusal};
+use quorum::{Membership, MembershipRefused, RaftId};
+use wire::ErrorCode;
+
+/// Entries that a member may lack and still get a vote: until it has them a majority may have to wait for it.
+const LAG_MAX: u64 = 1_000;
+
+/// A change that somebody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VoterChange {
+    /// The node with this directory gets a vote.
+    Add(BrokerId, Uuid),
+    /// It loses its vote.
+    Remove(BrokerId, Uuid),
+}
+
+impl VoterChange {
+    const fn parts(self) -> (BrokerId, Uuid) {
+        let (Self::Add(node, directory) | Self::Remove(node, directory)) = self;
+        (node, directory)
+    }
+
+    fn is_done(self, membership: &Membership) -> bool {
+        let (_, directory) = self.parts();
+        let votes = membership.voters.contains(&RaftId::of(directory));
+        matches!(self, Self::Add(..)) == votes
+    }
+}
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> Outcome<()> {
+    Err(Refusal { code, message: message.into() })
+}
+
+impl Metadata {
+    /// Whether a request that names a cluster names this one.
+    pub(crate) fn is_this_cluster(&self, named: Option<&str>) -> bool {
+        named.is_none_or(|named| named == self.node.cluster_id)
+    }
+
+    /// Changes who has a vote, where the controller is. The answer comes once the change has committed.
+    pub(crate) fn change_voters(&mut self, now: Now, asked: Asked, change: VoterChange, fx: &mut Effects) {
+        if !self.is_controller() {
+            return self.pass_on(now, asked, fx);
+        }
+        if let Err(refusal) = self.check_change(change) {
+            return self.voters_changed(&asked, change, &Err(refusal), fx);
+        }
+        match self.propose_voters(change) {
+            Ok(()) => self.admissions.votes.push((asked, change)),
+            Err(MembershipRefused::WithoutLeader) => {
+                // Who leads cannot end its own vote: another one does it.
+                hit!(leader_hands_over_to_lose_its_vote);
+                self.quorum.hand_over();
+                let outcome = refuse(
+                    ErrorCode::RequestTimedOut,
+                    "the controller hands over to another voter before it loses its vote: ask again",
+                );
+                self.voters_changed(&asked, change, &outcome, fx);
+            }
+            Err(
+                MembershipRefused::Pending | MembershipRefused::Unchanged | MembershipRefused::NotLeader(_),
+            ) => {
+                let text = "another change of the members is under way: ask again";
+                self.voters_changed(&asked, change, &refuse(ErrorCode::RequestTimedOut, text), fx);
+            }
+        }
+    }
+
+    fn check_change(&self, change: VoterChange) -> Outcome<()> {
+        let (node, directory) = change.parts();
+        let member = RaftId::of(directory);
+        let membership = self.quorum.membership();
+        let is_known = self.peers.book.member(member) == Some((node, directory));
+        let votes = membership.voters.contains(&member);
+        match change {
+            VoterChange::Add(..) if votes => {
+                refuse(ErrorCode::DuplicateVoter, format!("Node {node} has a vote already."))
+            }
+            VoterChange::Add(..) if !is_known || !membership.learners.contains(&member) => refuse(
+                ErrorCode::InvalidRequest,
+                format!(
+                    "Node {node} with directory {directory} is no member of this cluster: let it join first (controller.quorum.bootstrap.servers)."
+                ),
+            ),
+            VoterChange::Add(..) => self.check_caught_up(node, member),
+            VoterChange::Remove(..) if !votes => refuse(
+                ErrorCode::VoterNotFound,
+                format!("Node {node} with directory {directory} has no vote."),
+            ),
+            VoterChange::Remove(..) if membership.voters.len() == 1 => {
+                refuse(ErrorCode::InvalidRequest, "The last voter cannot lose its vote.")
+            }
+            VoterChange::Remove(..) => Ok(()),
+        }
+    }
+
+    fn check_caught_up(&self, node: BrokerId, member: RaftId) -> Outcome<()> {
+        let progress = self.quorum.progress().into_iter().find(|progress| progress.id == member);
+        let committed = self.quorum.committed();
+        match progress {
+            Some(progress) if progress.active && progress.matched + LAG_MAX >= committed => Ok(()),
+            Some(_) | None => refuse(
+                ErrorCode::RequestTimedOut,
+                format!("Node {node} has not caught up with the metadata log yet: ask again."),
+            ),
+        }
+    }
+
+    fn propose_voters(&mut self, change: VoterChange) -> Result<(), MembershipRefused> {
+        let (_, directory) = change.parts();
+        let member = RaftId::of(directory);
+        let Membership { mut voters, mut learners, .. } = self.quorum.membership().clone();
+        let (from, to) = match change {
+            VoterChange::Add(..) => (&mut learners, &mut voters),
+            VoterChange::Remove(..) => (&mut voters, &mut learners),
+        };
+        from.retain(|other| *other != member);
+        to.push(member);
+        to.sort_unstable();
+        self.quorum.propose_membership(&voters, &learners).map(|_| ())
+    }
+
+    /// The members have changed.
+    pub(super) fn settle_votes(&mut self, membership: &Membership, fx: &mut Effects) {
+        for (asked, change) in core::mem::take(&mut self.admissions.votes) {
+            if change.is_done(membership) {
+                self.voters_changed(&asked, change, &Ok(()), fx);
+            } else {
+                self.admissions.votes.push((asked, change));
+            }
+        }
+    }
+
+    /// This node leads no more: nobody knows whether the change will commit.
+    pub(super) fn refuse_votes(&mut self, fx: &mut Effects) {
+        for (asked, change) in core::mem::take(&mut self.admissions.votes) {
+            let outcome = refuse(ErrorCode::RequestTimedOut, "the controller has changed: ask again");
+            self.voters_changed(&asked, change, &outcome, fx);
+        }
+    }
+
+    /// A broker is forgotten: what it was as a member without a vote is, too.
+    pub(super) fn forget_members(&mut self, gone: &[BrokerId]) {
+        if gone.is_empty() || !self.is_controller() {
+            return;
+        }
+        let membership = self.quorum.membership().clone();
+        let is_gone =
+            |member: &&RaftId| self.peers.book.node(**member).is_some_and(|node| gone.contains(&node));
+        let learners: Vec<_> =
+            membership.learners.iter().filter(|member| !is_gone(member)).copied().collect();
+        if learners.len() < membership.learners.len() {
+            hit!(member_forgotten);
+            // While another change is under way it stays: a member that is not there costs a heartbeat.
+            let _pending = self.quorum.propose_membership(&membership.voters, &learners);
+        }
+    }
+
+    fn voters_changed(&self, asked: &Asked, change: VoterChange, outcome: &Outcome<()>, fx: &mut Effects) {
+        let reply = match change {
+            VoterChange::Add(..) => add_voter_reply(asked, outcome),
+            VoterChange::Remove(..) => remove_voter_reply(asked, outcome),
+        };
+        self.reply(asked, reply, fx);
+    }
+}
