@@ -219,7 +219,7 @@ impl Groups {
         let own = self.view.node.config.node_id;
         let Some(topic) = self.view.image.topic(OFFSETS_TOPIC) else { return BTreeMap::new() };
         let all = (0..).map(PartitionIndex).zip(&topic.partitions);
-        let led = all.filter(|(_, state)| state.leader == Some(own));
+        let led = all.filter(|(_, state)| state.leader == Some(own) && self.view.has_place);
         led.filter_map(|(index, state)| {
             let replica = self.view.replica(topic.id, index)?;
             Some((index, (replica.clone(), state.leader_epoch)))

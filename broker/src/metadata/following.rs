@@ -206,7 +206,8 @@ impl Metadata {
 
     /// Shows everybody the new view.
     pub(super) fn publish(&mut self, replicas: Replicas, fx: &mut Effects) {
-        let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
+        let (node, image) = (self.node.clone(), Arc::new(self.committed.clone()));
+        let view = View { node, image, replicas, has_place: self.own.has_place() };
         self.view = Arc::new(view);
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
         for reader in &self.readers {

@@ -108,7 +108,12 @@ impl Metadata {
         let quorum = Quorum::new(stored.start)?;
         let own = Own::new(endpoints, &node, &mut rng);
         let peers = Peers::new(identity, &node.config, &image, rng.fork(1));
-        let view = View { node: node.clone(), image: Arc::new(image.clone()), replicas: Replicas::default() };
+        let view = View {
+            node: node.clone(),
+            image: Arc::new(image.clone()),
+            replicas: Replicas::default(),
+            has_place: false,
+        };
         let view = Arc::new(view);
         let next_retention = now.mono + node.config.retention_check;
         Ok(Self {

@@ -162,8 +162,7 @@ impl Target<'_> {
             let state = if self.has_place {
                 state
             } else {
-                unled =
-                    PartitionState { leader: None, leader_epoch: LeaderEpoch::UNKNOWN, ..state.clone() };
+                unled = PartitionState { leader: None, leader_epoch: LeaderEpoch::UNKNOWN, ..state.clone() };
                 &unled
             };
             if let Some(replica) = replicas.get(&(topic.id, index)) {

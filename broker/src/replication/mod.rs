@@ -152,7 +152,9 @@ impl Replication {
         let gone: BTreeSet<TopicId> = old.image.topics().filter(is_gone).map(|topic| topic.id).collect();
         self.forget(&gone);
         // A partition may come later than the topic that it belongs to.
-        let look_at_all = !gone.is_empty() || old.replicas.size() != view.replicas.size();
+        let look_at_all = !gone.is_empty()
+            || old.replicas.size() != view.replicas.size()
+            || old.has_place != view.has_place;
         for topic in view.image.topics() {
             let same = |old: &Arc<Topic>| Arc::ptr_eq(old, topic);
             if look_at_all || !old.image.topic_by_id(topic.id).is_some_and(same) {

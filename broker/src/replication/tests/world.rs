@@ -117,7 +117,8 @@ impl World {
         let dir = LogDir::open(Arc::new(disk.clone()), &format!("boot-{}", disk.operations())).unwrap();
         let shared = Arc::new(Shared::new(Arc::new(disk.clone()), Flusher::new(dir)));
         let image = Arc::new(self.image.clone());
-        let view = Arc::new(View { node: settings.clone(), image, replicas: Replicas::default() });
+        let view =
+            Arc::new(View { node: settings.clone(), image, replicas: Replicas::default(), has_place: true });
         let identity = Identity {
             cluster_id: self.image.cluster_id,
             node: id(at),
@@ -194,7 +195,7 @@ impl World {
                 }
             }
         }
-        broker.view = Arc::new(View { node: broker.settings.clone(), image, replicas });
+        broker.view = Arc::new(View { node: broker.settings.clone(), image, replicas, has_place: true });
         let view = broker.view.clone();
         for owner in [Owner::Reactor(0), Owner::Replication] {
             fx.mail.insert(0, (owner, Mail::View(view.clone())));
