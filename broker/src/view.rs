@@ -39,8 +39,6 @@ pub struct View {
     pub image: Arc<Image>,
     /// The partitions that live here.
     pub replicas: Replicas,
-    /// They lead and follow as the metadata says. Until the node has replayed its registration they stand by.
-    pub has_place: bool,
 }
 
 /// A broker as clients see it.

@@ -17,6 +17,10 @@ pub(crate) trait Driven {
     fn handle(&mut self, now: Now, input: Input, fx: &mut Effects);
     /// True once there is something to tell the process.
     fn is_serving(&self) -> bool;
+    /// True once the process may end without being missed.
+    fn has_left(&self) -> bool {
+        false
+    }
 }
 
 impl Driven for Metadata {
@@ -29,6 +33,9 @@ impl Driven for Metadata {
     }
     fn is_serving(&self) -> bool {
         Self::is_serving(self)
+    }
+    fn has_left(&self) -> bool {
+        Self::has_left(self)
     }
 }
 
@@ -60,12 +67,16 @@ pub(crate) fn run<D: Driven>(driven: D, mailbox: &Receiver<Input>, clock: Clock,
     let mut effects = Effects::default();
     shell.driven.start(clock.now(), &mut effects);
     shell.carry_out(effects);
-    let mut announced = false;
+    let (mut announced, mut left) = (false, false);
     loop {
         if !announced && shell.driven.is_serving() {
             announced = true;
             // Nobody listens any more only when the process is ending already.
             let _ending = router.end.send(End::Serving);
+        }
+        if !left && shell.driven.has_left() {
+            left = true;
+            let _ending = router.end.send(End::Left);
         }
         let Some(input) = next_input(mailbox, shell.wake_at, clock) else { return };
         shell.input(input);

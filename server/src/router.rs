@@ -93,6 +93,8 @@ pub(crate) struct Router {
 pub(crate) enum End {
     /// The metadata owner serves: not an end but the beginning.
     Serving,
+    /// Other nodes lead what this one led: it may end.
+    Left,
     /// Going on would break a promise.
     Fatal(String),
 }

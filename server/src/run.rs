@@ -13,7 +13,7 @@ use crate::router::{self, End, Router, ToReactor};
 use crate::{links, settings, thread};
 use base::Span;
 use broker::loggers::NODE;
-use broker::{Boot, Booted, Census, Founding, Input, Opened};
+use broker::{Boot, Booted, Census, Founding, Input, Mail, Opened, Owner};
 use cluster::Endpoint;
 use cluster::config::{ConnectionLimits, Layers, NodeConfig, Overrides};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,6 +26,9 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+
+/// How long a node that is to end waits for others to lead what it leads.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
 
 /// How to run a node.
 pub struct Options {
@@ -113,6 +116,8 @@ pub fn run(options: Options) -> Result<(), ServerError> {
             directory: boot.directory,
         });
         until.ended().await?;
+        node.router.mail(Owner::Metadata, Mail::Leave);
+        until.left().await;
         accepting.shutdown().await;
         process.close();
         node.drain_for(shutdown_timeout, &mut until.signals).await;
@@ -282,9 +287,21 @@ impl Until {
             end = self.end.recv() => match end {
                 Some(End::Serving) => Ok(true),
                 Some(End::Fatal(reason)) => Err(ServerError(reason)),
+                Some(End::Left) => Ok(false),
                 None => Err(ServerError("all threads have ended".into())),
             },
             () = self.signals.next() => Ok(false),
+        }
+    }
+
+    /// Until other nodes lead what this one led, for so long and until a signal comes.
+    async fn left(&mut self) {
+        tokio::select! {
+            end = self.end.recv() => drop(end),
+            () = tokio::time::sleep(LEAVING_MAX) => {
+                tracing::warn!(target: NODE, "no controller has found other leaders in time: ending all the same");
+            }
+            () = self.signals.next() => {}
         }
     }
 

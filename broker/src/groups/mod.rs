@@ -219,9 +219,13 @@ impl Groups {
         let own = self.view.node.config.node_id;
         let Some(topic) = self.view.image.topic(OFFSETS_TOPIC) else { return BTreeMap::new() };
         let all = (0..).map(PartitionIndex).zip(&topic.partitions);
-        let led = all.filter(|(_, state)| state.leader == Some(own) && self.view.has_place);
+        let led = all.filter(|(_, state)| state.leader == Some(own));
         led.filter_map(|(index, state)| {
             let replica = self.view.replica(topic.id, index)?;
+            // Metadata from before this start are not acted on.
+            if !replica.leads_in(state.leader_epoch) {
+                return None;
+            }
             Some((index, (replica.clone(), state.leader_epoch)))
         })
         .collect()

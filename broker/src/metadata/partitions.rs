@@ -6,9 +6,9 @@ use crate::job::Job;
 use crate::replica::{Opening, Replica};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas};
-use base::{BrokerId, EndOffset, LeaderEpoch, Now, PartitionIndex, TopicId, hit};
+use base::{BrokerId, EndOffset, Now, PartitionIndex, TopicId, hit};
 use cluster::config::{ResourceKind, TopicConfig};
-use cluster::{Delta, Image, PartitionState, Topic};
+use cluster::{Delta, Image, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
 use seglog::disk::{DiskError, DiskErrorKind};
 use seglog::{Log, OpenLogError, PartitionName};
@@ -139,8 +139,9 @@ pub(super) struct Target<'a> {
     pub(super) removed: &'a BTreeSet<TopicId>,
     /// The image is not one from before the last start: what it does not know is not there.
     pub(super) is_current: bool,
-    /// What the image says of leaders is what they are in this life of the node: until then all partitions stand by.
-    pub(super) has_place: bool,
+    /// This process is registered in the image. In an earlier one it may lead what others have led since: with an epoch
+    /// that is over it must neither promise anything nor write.
+    pub(super) has_roles: bool,
 }
 
 impl Target<'_> {
@@ -158,15 +159,10 @@ impl Target<'_> {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
-            let unled;
-            let state = if self.has_place {
-                state
-            } else {
-                unled = PartitionState { leader: None, leader_epoch: LeaderEpoch::UNKNOWN, ..state.clone() };
-                &unled
-            };
             if let Some(replica) = replicas.get(&(topic.id, index)) {
-                replica.assume(own, state, now.mono, fx);
+                if self.has_roles {
+                    replica.assume(own, state, now.mono, fx);
+                }
                 // What is replayed on the way to serving may be long past: it may have come back since.
                 if !state.is_on(own) && self.is_current {
                     let_go((topic.id, index), replicas, remaining, fx);
@@ -185,15 +181,18 @@ impl Target<'_> {
                 producer_expiration: self.node.config.producer_id_expiration,
                 high_watermark: self.known_safe(&topic.name, index),
             };
-            let mut opened = Replica::open(opening.clone(), own, state, now);
+            let mut opened = Replica::open(opening.clone(), now);
             if let Err(OpenLogError::WrongTopic { found }) = opened
                 && self.make_way(&topic.name, index, found, (fx, remaining))
             {
-                opened = Replica::open(opening, own, state, now);
+                opened = Replica::open(opening, now);
             }
             match opened {
                 Ok(replica) => {
                     let replica = Arc::new(replica);
+                    if self.has_roles {
+                        replica.assume(own, state, now.mono, fx);
+                    }
                     self.shared.upkeep.stirred(&replica, replica.opened(), now, fx);
                     replicas.insert_mut((topic.id, index), replica);
                 }

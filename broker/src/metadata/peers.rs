@@ -118,8 +118,10 @@ impl Metadata {
                 hit!(peer_is_another);
                 let _down = self.peers.links.give_up(now.mono, to, fx);
             }
-            Heard::Down { to, why, .. } => {
-                self.link_lost(now, to, fx);
+            Heard::Down { to, why, was_up } => {
+                if was_up {
+                    self.link_lost(now, to, fx);
+                }
                 if why == Down::Refused {
                     self.process_is_gone(now, to, fx);
                 }

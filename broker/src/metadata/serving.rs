@@ -6,9 +6,9 @@ use super::{Metadata, partitions};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
 use crate::view::Node;
-use base::{Instant, Now, Rng, Span, Uuid, hit};
+use base::{BrokerId, Instant, Now, Rng, Span, Uuid, hit};
 use cluster::controller::{self, Command, Heartbeat};
-use cluster::{Delta, Endpoint};
+use cluster::{Delta, Endpoint, Image};
 use wire::ErrorCode;
 
 /// The pause before a registration that was refused is tried again.
@@ -34,13 +34,13 @@ pub(super) struct Own {
     peer_listener: String,
     incarnation: Uuid,
     phase: Phase,
-    /// It has replayed its registration: what it is to lead and to follow is known.
-    has_place: bool,
     next_heartbeat: Instant,
     /// A heartbeat waits for its answer.
     is_beating: bool,
     /// The process is about to end.
     leaving: Leaving,
+    /// It was registered before in this life: it has written since its directory was closed.
+    was_registered: bool,
 }
 
 /// How far a node is that is about to end.
@@ -65,10 +65,10 @@ impl Own {
             endpoints,
             incarnation: Uuid::random(incarnation),
             phase: Phase::Starting(Instant::ZERO),
-            has_place: false,
             next_heartbeat: Instant::ZERO,
             is_beating: false,
             leaving: Leaving::No,
+            was_registered: false,
         }
     }
 
@@ -76,9 +76,9 @@ impl Own {
         matches!(self.phase, Phase::Serving(_))
     }
 
-    /// True once its partitions may become what the metadata says.
-    pub(super) const fn has_place(&self) -> bool {
-        self.has_place
+    /// True if this process is registered as far as these metadata go: they are not from before it started.
+    pub(super) fn is_known_to(&self, image: &Image, id: BrokerId) -> bool {
+        image.broker(id).is_some_and(|broker| broker.incarnation == self.incarnation)
     }
 }
 
@@ -107,7 +107,6 @@ impl Metadata {
 
     /// Registers this broker, and serves once it is unfenced as far as the metadata here knows.
     pub(super) fn step_towards_serving(&mut self, now: Now, fx: &mut Effects) {
-        self.take_place(now, fx);
         let has_controller = self.leading.is_here() || self.controller_node().is_some();
         match self.own.phase {
             Phase::Starting(from) if from <= now.mono && has_controller => {
@@ -133,20 +132,14 @@ impl Metadata {
             peer_listener: self.own.peer_listener.clone(),
             rack: self.node.config.rack.clone(),
             directories: vec![self.node.directory_id],
+            closed_in: self.closed_in(),
         };
         self.put(now, Asker::Own, Errand::Command(command), fx);
     }
 
-    /// What this node knew of the metadata when it started may be long past: leaders that lead no more, and followers that
-    /// would cut their logs by what those say. Only what is known with its registration in this life is acted upon.
-    fn take_place(&mut self, now: Now, fx: &mut Effects) {
-        if let Phase::Registered(epoch) | Phase::Serving(epoch) = self.own.phase
-            && !self.own.has_place
-            && i64::try_from(self.committed.index).is_ok_and(|index| index >= epoch)
-        {
-            self.own.has_place = true;
-            self.apply_delta(&partitions::everything(&self.committed), now, fx);
-        }
+    /// The epoch in which the directory was closed, if nothing was written since.
+    fn closed_in(&self) -> i64 {
+        self.shared.flusher.dir().closed_in().filter(|_| !self.own.was_registered).unwrap_or(-1)
     }
 
     fn is_unfenced(&self, epoch: i64) -> bool {
@@ -192,6 +185,7 @@ impl Metadata {
         match answer {
             controller::Reply::Registered { epoch } => {
                 self.own.phase = Phase::Registered(*epoch);
+                self.own.was_registered = true;
                 self.own.next_heartbeat = now.mono;
                 fx.wake(now.mono);
             }

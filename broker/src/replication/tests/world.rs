@@ -117,8 +117,7 @@ impl World {
         let dir = LogDir::open(Arc::new(disk.clone()), &format!("boot-{}", disk.operations())).unwrap();
         let shared = Arc::new(Shared::new(Arc::new(disk.clone()), Flusher::new(dir)));
         let image = Arc::new(self.image.clone());
-        let view =
-            Arc::new(View { node: settings.clone(), image, replicas: Replicas::default(), has_place: true });
+        let view = Arc::new(View { node: settings.clone(), image, replicas: Replicas::default() });
         let identity = Identity {
             cluster_id: self.image.cluster_id,
             node: id(at),
@@ -190,12 +189,13 @@ impl World {
                         producer_expiration: Span::from_secs(1_000),
                         high_watermark: base::EndOffset::ZERO,
                     };
-                    let replica = Replica::open(opening, id(at), state, now).unwrap();
+                    let replica = Replica::open(opening, now).unwrap();
+                    replica.assume(id(at), state, now.mono, &mut fx);
                     replicas.insert_mut((topic.id, index), Arc::new(replica));
                 }
             }
         }
-        broker.view = Arc::new(View { node: broker.settings.clone(), image, replicas, has_place: true });
+        broker.view = Arc::new(View { node: broker.settings.clone(), image, replicas });
         let view = broker.view.clone();
         for owner in [Owner::Reactor(0), Owner::Replication] {
             fx.mail.insert(0, (owner, Mail::View(view.clone())));
