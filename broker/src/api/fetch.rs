@@ -45,9 +45,12 @@ impl Api for Fetch {
     }
 
     fn downgrade(version: i16, response: &mut FetchResponse) {
-        // Before version 16 leaders were named without their addresses (KIP-951).
+        // Before version 16 clients were not told who leads (KIP-951).
         if version < 16 {
             response.node_endpoints.clear();
+            for part in response.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                part.current_leader = LeaderIdAndEpoch::default();
+            }
         }
     }
 }

@@ -222,6 +222,10 @@ impl Groups {
         let led = all.filter(|(_, state)| state.leader == Some(own));
         led.filter_map(|(index, state)| {
             let replica = self.view.replica(topic.id, index)?;
+            // Metadata from before this start are not acted on.
+            if !replica.leads_in(state.leader_epoch) {
+                return None;
+            }
             Some((index, (replica.clone(), state.leader_epoch)))
         })
         .collect()

@@ -176,6 +176,13 @@ impl Metadata {
     /// Opens and closes partitions as the metadata says, and shows everybody.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
         let mut replicas = self.view.replicas.clone();
+        let all;
+        let mut delta = delta;
+        if !self.has_roles && self.own.is_known_to(&self.committed, self.node.config.node_id) {
+            self.has_roles = true;
+            all = Delta { topics: partitions::everything(&self.committed).topics, ..delta.clone() };
+            delta = &all;
+        }
         // A partition that could not be opened is not among the replicas: its directory makes way when it is in one.
         self.removed.extend(delta.removed.iter().map(|(id, _)| *id));
         let target = partitions::Target {
@@ -184,6 +191,7 @@ impl Metadata {
             image: &self.committed,
             removed: &self.removed,
             is_current: self.own.is_serving() || self.leading.is_here(),
+            has_roles: self.has_roles,
         };
         let before = fx.mail.len();
         let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);

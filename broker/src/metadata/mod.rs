@@ -84,6 +84,8 @@ pub struct Metadata {
     told_waiting: bool,
     /// Deleted partitions whose directories are not gone yet.
     removals: usize,
+    /// The partitions here have been told what they are to be: what is known is not from before this start.
+    has_roles: bool,
     /// The records so far of a decision that spans entries.
     open: Option<Vec<Record>>,
     next_retention: Instant,
@@ -133,6 +135,7 @@ impl Metadata {
             removed: BTreeSet::new(),
             told_waiting: false,
             removals: 0,
+            has_roles: false,
             open: None,
             next_retention,
             wall_clock: WallClock::new(now),

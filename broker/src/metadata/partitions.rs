@@ -139,6 +139,9 @@ pub(super) struct Target<'a> {
     pub(super) removed: &'a BTreeSet<TopicId>,
     /// The image is not one from before the last start: what it does not know is not there.
     pub(super) is_current: bool,
+    /// This process is registered in the image. In an earlier one it may lead what others have led since: with an epoch
+    /// that is over it must neither promise anything nor write.
+    pub(super) has_roles: bool,
 }
 
 impl Target<'_> {
@@ -157,7 +160,9 @@ impl Target<'_> {
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             if let Some(replica) = replicas.get(&(topic.id, index)) {
-                replica.assume(own, state, now.mono, fx);
+                if self.has_roles {
+                    replica.assume(own, state, now.mono, fx);
+                }
                 // What is replayed on the way to serving may be long past: it may have come back since.
                 if !state.is_on(own) && self.is_current {
                     let_go((topic.id, index), replicas, remaining, fx);
@@ -176,15 +181,18 @@ impl Target<'_> {
                 producer_expiration: self.node.config.producer_id_expiration,
                 high_watermark: self.known_safe(&topic.name, index),
             };
-            let mut opened = Replica::open(opening.clone(), own, state, now);
+            let mut opened = Replica::open(opening.clone(), now);
             if let Err(OpenLogError::WrongTopic { found }) = opened
                 && self.make_way(&topic.name, index, found, (fx, remaining))
             {
-                opened = Replica::open(opening, own, state, now);
+                opened = Replica::open(opening, now);
             }
             match opened {
                 Ok(replica) => {
                     let replica = Arc::new(replica);
+                    if self.has_roles {
+                        replica.assume(own, state, now.mono, fx);
+                    }
                     self.shared.upkeep.stirred(&replica, replica.opened(), now, fx);
                     replicas.insert_mut((topic.id, index), replica);
                 }

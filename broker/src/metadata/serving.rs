@@ -6,9 +6,9 @@ use super::{Metadata, partitions};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
 use crate::view::Node;
-use base::{Instant, Now, Rng, Span, Uuid, hit};
+use base::{BrokerId, Instant, Now, Rng, Span, Uuid, hit};
 use cluster::controller::{self, Command, Heartbeat};
-use cluster::{Delta, Endpoint};
+use cluster::{Delta, Endpoint, Image};
 use wire::ErrorCode;
 
 /// The pause before a registration that was refused is tried again.
@@ -39,6 +39,8 @@ pub(super) struct Own {
     is_beating: bool,
     /// The process is about to end.
     leaving: Leaving,
+    /// It was registered before in this life: it has written since its directory was closed.
+    was_registered: bool,
 }
 
 /// How far a node is that is about to end.
@@ -66,11 +68,17 @@ impl Own {
             next_heartbeat: Instant::ZERO,
             is_beating: false,
             leaving: Leaving::No,
+            was_registered: false,
         }
     }
 
     pub(super) const fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Serving(_))
+    }
+
+    /// True if this process is registered as far as these metadata go: they are not from before it started.
+    pub(super) fn is_known_to(&self, image: &Image, id: BrokerId) -> bool {
+        image.broker(id).is_some_and(|broker| broker.incarnation == self.incarnation)
     }
 }
 
@@ -124,8 +132,14 @@ impl Metadata {
             peer_listener: self.own.peer_listener.clone(),
             rack: self.node.config.rack.clone(),
             directories: vec![self.node.directory_id],
+            closed_in: self.closed_in(),
         };
         self.put(now, Asker::Own, Errand::Command(command), fx);
+    }
+
+    /// The epoch in which the directory was closed, if nothing was written since.
+    fn closed_in(&self) -> i64 {
+        self.shared.flusher.dir().closed_in().filter(|_| !self.own.was_registered).unwrap_or(-1)
     }
 
     fn is_unfenced(&self, epoch: i64) -> bool {
@@ -171,6 +185,7 @@ impl Metadata {
         match answer {
             controller::Reply::Registered { epoch } => {
                 self.own.phase = Phase::Registered(*epoch);
+                self.own.was_registered = true;
                 self.own.next_heartbeat = now.mono;
                 fx.wake(now.mono);
             }

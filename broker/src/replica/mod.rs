@@ -23,10 +23,7 @@ use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
 use crate::upkeep::Stirred;
 use accept::{Accepted, accept, too_large};
-use base::{
-    BrokerId, EndOffset, LastOffset, LeaderEpoch, Now, PartitionIndex, Span, Timestamp, TopicId, planted,
-};
-use cluster::PartitionState;
+use base::{EndOffset, LastOffset, LeaderEpoch, Now, PartitionIndex, Span, Timestamp, TopicId, planted};
 use cluster::config::{Durability, TimestampType, TopicConfig};
 use cluster::partition::Rules;
 use role::Role;
@@ -194,24 +191,19 @@ pub(crate) struct Opening<'a> {
 }
 
 impl Replica {
-    /// Opens the partition's log, creating it if need be, and makes of it what the controller has decided.
-    pub(crate) fn open(
-        opening: Opening<'_>,
-        own: BrokerId,
-        state: &PartitionState,
-        now: Now,
-    ) -> Result<Self, OpenLogError> {
+    /// Opens the partition's log, creating it if need be. It stands by until it is told what it is to be.
+    pub(crate) fn open(opening: Opening<'_>, now: Now) -> Result<Self, OpenLogError> {
         let Opening { dir, topic, name, index, config, producer_expiration, .. } = opening;
         let log_config = log_config(&config, producer_expiration);
         let partition = PartitionName::new(name, index).ok_or(OpenLogError::Fenced)?;
         let log = Log::create(dir, &partition, topic, log_config, now)?;
         // No more is known to be safe than what was known at a clean end: how far the others are has to be heard anew.
         let high_watermark = opening.high_watermark.clamp(log.start(), log.end());
-        let mut inner = Inner {
+        let inner = Inner {
             log,
             role: Role::StandsBy { epoch: LeaderEpoch::UNKNOWN, high_watermark },
             config,
-            replicas: state.replicas.len(),
+            replicas: 1,
             waiters: Waiters::default(),
             scheduled: false,
             bytes: 0,
@@ -219,7 +211,6 @@ impl Replica {
             safe_to: high_watermark,
             tending: Tending::default(),
         };
-        let _nobody_waits = inner.assume(own, state, now.mono);
         Ok(Self { topic, name: name.clone(), index, inner: Mutex::new(inner) })
     }
 

@@ -132,6 +132,11 @@ impl Replica {
         tell(told, fx);
     }
 
+    /// True if it leads in that epoch.
+    pub(crate) fn leads_in(&self, epoch: LeaderEpoch) -> bool {
+        self.inner().role.leader().is_some_and(|leader| leader.epoch == epoch)
+    }
+
     /// Whom it follows, and in which epoch.
     pub(crate) fn followed(&self) -> Option<(BrokerId, LeaderEpoch)> {
         match &self.inner().role {
@@ -142,12 +147,7 @@ impl Replica {
 }
 
 impl Inner {
-    pub(super) fn assume(
-        &mut self,
-        own: BrokerId,
-        state: &PartitionState,
-        now: Instant,
-    ) -> Vec<(Waiter, Told)> {
+    fn assume(&mut self, own: BrokerId, state: &PartitionState, now: Instant) -> Vec<(Waiter, Told)> {
         let Some(known) = self.role.epoch() else { return Vec::new() };
         match known.cmp(&state.leader_epoch) {
             Ordering::Less => self.take_role(own, state, now),
@@ -166,7 +166,7 @@ impl Inner {
         let progress = Progress { log_end: self.log.end(), flushed: self.log.flushed() };
         match state.leader {
             Some(leader) if leader == own => {
-                if led {
+                if self.log.epochs().latest().is_some() {
                     hit!(partition_led_anew);
                 }
                 // What is appended from now on is told apart from what was.

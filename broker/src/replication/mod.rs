@@ -140,7 +140,8 @@ impl Replication {
         let view = self.view.clone();
         let id = view.node.config.node_id;
         let own = view.image.broker(id).map(|broker| Incarnation { id, epoch: broker.epoch });
-        if own != self.own {
+        let is_anew = own != self.own;
+        if is_anew {
             // What was said in an earlier life counts no more, neither of the log nor of the disk.
             self.own = own;
             for (leader, source) in &mut self.sources {
@@ -151,8 +152,8 @@ impl Replication {
         let is_gone = |topic: &&Arc<Topic>| view.image.topic_by_id(topic.id).is_none();
         let gone: BTreeSet<TopicId> = old.image.topics().filter(is_gone).map(|topic| topic.id).collect();
         self.forget(&gone);
-        // A partition may come later than the topic that it belongs to.
-        let look_at_all = !gone.is_empty() || old.replicas.size() != view.replicas.size();
+        // A partition may come later than the topic that it belongs to, and is nothing before this node is registered.
+        let look_at_all = is_anew || !gone.is_empty() || old.replicas.size() != view.replicas.size();
         for topic in view.image.topics() {
             let same = |old: &Arc<Topic>| Arc::ptr_eq(old, topic);
             if look_at_all || !old.image.topic_by_id(topic.id).is_some_and(same) {

@@ -189,7 +189,8 @@ impl World {
                         producer_expiration: Span::from_secs(1_000),
                         high_watermark: base::EndOffset::ZERO,
                     };
-                    let replica = Replica::open(opening, id(at), state, now).unwrap();
+                    let replica = Replica::open(opening, now).unwrap();
+                    replica.assume(id(at), state, now.mono, &mut fx);
                     replicas.insert_mut((topic.id, index), Arc::new(replica));
                 }
             }
