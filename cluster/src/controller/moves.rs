@@ -215,7 +215,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(image: &'a Image) -> Self {
-        let living = image.brokers().filter(|broker| !broker.fenced);
+        let living = image.brokers().filter(|broker| image.takes_replicas(broker));
         let mut replicas: BTreeMap<BrokerId, usize> = living.map(|broker| (broker.id, 0)).collect();
         let states = || image.topics().flat_map(|topic| &topic.partitions);
         for id in states().flat_map(|state| &state.replicas) {

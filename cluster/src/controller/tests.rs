@@ -561,3 +561,34 @@ fn who_comes_back_without_having_closed_its_directory_holds_only_what_topics_kee
     world.register(BrokerId(0));
     assert_eq!(world.partition("t").elr, [BrokerId(0)], "nobody else holds more");
 }
+
+#[test]
+fn a_broker_that_is_cordoned_keeps_what_it_has_and_gets_no_more() {
+    let mut world = World::new(3);
+    world.create(topic("implicit", 1, -1)).unwrap();
+    let resource = Resource { kind: ResourceKind::Broker, name: "2".into() };
+    let cordon = |value: Option<&str>| Record::Config {
+        resource: resource.clone(),
+        key: "cordoned.log.dirs".into(),
+        value: value.map(Into::into),
+    };
+    Controller::replay(&mut world.image, &cordon(Some("*")));
+    world.create(topic("later", 4, -1)).unwrap();
+    assert!(
+        world
+            .image
+            .as_ref()
+            .unwrap()
+            .topic("later")
+            .unwrap()
+            .partitions
+            .iter()
+            .all(|p| !p.is_on(BrokerId(2)))
+    );
+    assert_eq!(factor_of(&world, "implicit"), 3);
+    world.ask(Command::Balance { leaders: false });
+    assert_eq!(factor_of(&world, "later"), 2);
+    Controller::replay(&mut world.image, &cordon(None));
+    world.ask(Command::Balance { leaders: false });
+    assert_eq!(factor_of(&world, "later"), 3);
+}

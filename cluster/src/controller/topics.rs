@@ -258,7 +258,7 @@ struct Placement {
 impl Placement {
     fn new(image: &Image) -> Self {
         let brokers: Vec<BrokerId> =
-            image.brokers().filter(|broker| !broker.fenced).map(|broker| broker.id).collect();
+            image.brokers().filter(|broker| image.takes_replicas(broker)).map(|broker| broker.id).collect();
         Self { brokers, next: image.topic_count() }
     }
 
