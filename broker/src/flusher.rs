@@ -101,8 +101,9 @@ impl Flusher {
             safe.insert(bounds.name, bounds.high_watermark);
         }
         // What could not be written leaves the directory as after a crash, which is always safe.
+        let epoch = view.image.broker(view.node.config.node_id).map_or(-1, |broker| broker.epoch);
         let _unclean =
-            self.dir.write_high_watermarks(&safe).and_then(|()| self.dir.close(&ends, &starts, -1));
+            self.dir.write_high_watermarks(&safe).and_then(|()| self.dir.close(&ends, &starts, epoch));
     }
 
     /// Tells the partitions what the round reached and starts the next if there is something to do.

@@ -233,7 +233,11 @@ impl History {
         match before {
             // A crash may take back what nobody was promised, on a topic that promises little.
             Some(other) if other != value && self.traits(&partition.0).is_flushed => {
-                Err(format!("{partition:?}: offset {offset} had value {other} and now has {value}"))
+                let fate = |value: u64| self.sent.get(partition).and_then(|sent| sent.get(&value));
+                let (was, is) = (fate(other), fate(value));
+                Err(format!(
+                    "{partition:?}: offset {offset} had value {other} ({was:?}) and now has {value} ({is:?})"
+                ))
             }
             Some(_) | None => Ok(()),
         }

@@ -25,6 +25,18 @@ pub(crate) struct LogOnDisk {
     pub(crate) batches: Vec<Stored>,
 }
 
+impl LogOnDisk {
+    /// Which offsets of which epochs there are.
+    pub(crate) fn extent(&self) -> String {
+        let mut text = format!("{}-{}:", self.name, self.index);
+        for epoch in self.batches.chunk_by(|one, other| one.epoch == other.epoch) {
+            let (first, last) = (epoch[0], epoch[epoch.len() - 1]);
+            text += &format!(" {}..={} in {}", first.base, last.last, first.epoch);
+        }
+        text
+    }
+}
+
 /// All logs on a disk as far as they are whole. The disk does not notice.
 pub(crate) fn read_logs(disk: &MemDisk) -> Vec<LogOnDisk> {
     let copy = disk.crash_clone(&mut Rng::new(0), 100);
@@ -82,7 +94,10 @@ impl Contents {
             match overlapping {
                 Some((_, other)) if other == batch => {}
                 Some((_, other)) if other.last >= batch.base => {
-                    return Err(format!("{}-{} holds {batch:?} and held {other:?}", log.name, log.index));
+                    return Err(format!(
+                        "{}-{} holds {batch:?} and held {other:?}: {:?}",
+                        log.name, log.index, log.batches
+                    ));
                 }
                 Some(_) | None => {
                     self.known.insert(place(batch.base), *batch);

@@ -107,6 +107,9 @@ pub fn run(options: Options) -> Outcome {
     let _earlier = base::marks::take();
     let mut world = World::new(options);
     let failure = world.play().err();
+    if failure.is_some() {
+        (0..world.nodes.len()).for_each(|node| world.trace_logs(node));
+    }
     let failure = failure.map(|reason| format!("{reason}\n{}", world.trace.recent()));
     arm(None);
     let mut report = world.report;

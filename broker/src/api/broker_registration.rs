@@ -28,6 +28,7 @@ impl OnController for BrokerRegistration {
             peer_listener: request.peer_listener.as_str().to_owned(),
             rack: request.rack.as_ref().map(|rack| rack.as_str().to_owned()),
             directories: request.log_dirs,
+            closed_in: request.previous_broker_epoch,
         })
     }
 
@@ -42,8 +43,15 @@ impl OnController for BrokerRegistration {
 
 impl ToController for BrokerRegistration {
     fn request(command: &Command) -> Option<BrokerRegistrationRequest> {
-        let Command::RegisterBroker { id, incarnation, endpoints, peer_listener, rack, directories } =
-            command
+        let Command::RegisterBroker {
+            id,
+            incarnation,
+            endpoints,
+            peer_listener,
+            rack,
+            directories,
+            closed_in,
+        } = command
         else {
             return None;
         };
@@ -60,6 +68,7 @@ impl ToController for BrokerRegistration {
             peer_listener: peer_listener.as_str().into(),
             rack: rack.as_deref().map(Into::into),
             log_dirs: directories.clone(),
+            previous_broker_epoch: *closed_in,
             ..BrokerRegistrationRequest::default()
         })
     }

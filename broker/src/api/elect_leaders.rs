@@ -31,12 +31,7 @@ impl OnController for ElectLeaders {
         let election = match request.election_type {
             0 => Election::Preferred,
             UNCLEAN => Election::Unclean,
-            _ => {
-                return Answer::Reply(ElectLeadersResponse {
-                    error_code: ErrorCode::InvalidRequest as i16,
-                    ..ElectLeadersResponse::default()
-                });
-            }
+            _ => return Answer::Reply(refused(request, ErrorCode::InvalidRequest)),
         };
         let partitions = request.topic_partitions.map(|topics| {
             let of = |topic: wire::elect_leaders::TopicPartitions| {
@@ -48,12 +43,16 @@ impl OnController for ElectLeaders {
         Answer::Ask(Command::ElectLeaders { election, partitions })
     }
 
-    fn answer(_: &ViewContext<'_>, _: ElectLeadersRequest, reply: Reply) -> ElectLeadersResponse {
+    fn answer(cx: &ViewContext<'_>, request: ElectLeadersRequest, reply: Reply) -> ElectLeadersResponse {
         let Reply::Elected(outcomes) = reply else {
             let error_code = super::refusal_code(&reply) as i16;
             return ElectLeadersResponse { error_code, ..ElectLeadersResponse::default() };
         };
         let mut results: Vec<ReplicaElectionResult> = Vec::new();
+        if request.topic_partitions.is_none() {
+            // Every topic is named, though none of its partitions need be.
+            results.extend(cx.view.image.topics().map(|topic| of_topic(&topic.name, Vec::new())));
+        }
         for (topic, index, elected) in outcomes {
             let (error_code, error_message) = outcome(&elected);
             let result = PartitionResult {
@@ -64,13 +63,31 @@ impl OnController for ElectLeaders {
             };
             match results.iter_mut().find(|known| known.topic.as_str() == topic) {
                 Some(known) => known.partition_result.push(result),
-                None => results.push(ReplicaElectionResult {
-                    topic: topic.into(),
-                    partition_result: vec![result],
-                    ..ReplicaElectionResult::default()
-                }),
+                None => results.push(of_topic(&topic, vec![result])),
             }
         }
         ElectLeadersResponse { replica_election_results: results, ..ElectLeadersResponse::default() }
+    }
+}
+
+fn of_topic(topic: &str, partition_result: Vec<PartitionResult>) -> ReplicaElectionResult {
+    ReplicaElectionResult { topic: topic.into(), partition_result, ..ReplicaElectionResult::default() }
+}
+
+/// The same code for everything that was asked for.
+fn refused(request: ElectLeadersRequest, code: ErrorCode) -> ElectLeadersResponse {
+    let partition = |partition_id| PartitionResult {
+        partition_id,
+        error_code: code as i16,
+        error_message: Some(code.message().into()),
+        ..PartitionResult::default()
+    };
+    let topics = request.topic_partitions.unwrap_or_default().into_iter();
+    let results =
+        topics.map(|topic| of_topic(&topic.topic, topic.partitions.into_iter().map(partition).collect()));
+    ElectLeadersResponse {
+        error_code: code as i16,
+        replica_election_results: results.collect(),
+        ..ElectLeadersResponse::default()
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Own {
     is_beating: bool,
     /// The process is about to end.
     leaving: Leaving,
+    /// It was registered before in this life: it has written since its directory was closed.
+    was_registered: bool,
 }
 
 /// How far a node is that is about to end.
@@ -66,6 +68,7 @@ impl Own {
             next_heartbeat: Instant::ZERO,
             is_beating: false,
             leaving: Leaving::No,
+            was_registered: false,
         }
     }
 
@@ -129,8 +132,14 @@ impl Metadata {
             peer_listener: self.own.peer_listener.clone(),
             rack: self.node.config.rack.clone(),
             directories: vec![self.node.directory_id],
+            closed_in: self.closed_in(),
         };
         self.put(now, Asker::Own, Errand::Command(command), fx);
+    }
+
+    /// The epoch in which the directory was closed, if nothing was written since.
+    fn closed_in(&self) -> i64 {
+        self.shared.flusher.dir().closed_in().filter(|_| !self.own.was_registered).unwrap_or(-1)
     }
 
     fn is_unfenced(&self, epoch: i64) -> bool {
@@ -176,6 +185,7 @@ impl Metadata {
         match answer {
             controller::Reply::Registered { epoch } => {
                 self.own.phase = Phase::Registered(*epoch);
+                self.own.was_registered = true;
                 self.own.next_heartbeat = now.mono;
                 fx.wake(now.mono);
             }

@@ -39,6 +39,7 @@ pub(super) fn register(
     image: &Image,
     soft: &mut Defaults,
     registration: Registration,
+    closed_in: i64,
     records: &mut Vec<Record>,
 ) -> Reply {
     let id = registration.id;
@@ -55,8 +56,9 @@ pub(super) fn register(
     }
     let epoch = registration.epoch;
     soft.sessions.remove(&id);
+    let is_clean = image.broker(id).is_some_and(|earlier| earlier.epoch == closed_in);
     records.push(Record::RegisterBroker(registration));
-    partitions::leave(image, soft, id, records);
+    partitions::come_back(image, soft, id, is_clean, records);
     Reply::Registered { epoch }
 }
 

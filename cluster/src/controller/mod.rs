@@ -101,6 +101,8 @@ pub enum Command {
         rack: Option<String>,
         /// The ids of its data directories.
         directories: Vec<Uuid>,
+        /// The epoch in which it closed them properly; −1 if it did not.
+        closed_in: i64,
     },
     /// A broker says that it is alive.
     Heartbeat(Heartbeat),
@@ -250,7 +252,15 @@ impl Machine for Controller {
             Command::AllocateProducerIds { broker } => {
                 brokers::allocate_producer_ids(image, broker, &mut records)
             }
-            Command::RegisterBroker { id, incarnation, endpoints, peer_listener, rack, directories } => {
+            Command::RegisterBroker {
+                id,
+                incarnation,
+                endpoints,
+                peer_listener,
+                rack,
+                directories,
+                closed_in,
+            } => {
                 // The entry that this decision will be.
                 let epoch = i64::try_from(image.index).unwrap_or(i64::MAX) + 1;
                 let fenced = true;
@@ -264,7 +274,7 @@ impl Machine for Controller {
                     directories,
                     fenced,
                 };
-                lifecycle::register(image, soft, registration, &mut records)
+                lifecycle::register(image, soft, registration, closed_in, &mut records)
             }
             Command::Heartbeat(beat) => lifecycle::heartbeat(image, soft, now, beat, &mut records),
             Command::FenceBroker { id } => lifecycle::fence(image, soft, id, &mut records),

@@ -116,12 +116,8 @@ pub(super) fn elect(
         });
         all.collect()
     });
-    let mut seen = BTreeSet::new();
     let mut outcomes = Vec::new();
     for (topic, index) in partitions {
-        if !seen.insert((topic.clone(), index)) {
-            continue;
-        }
         let outcome = elect_one(image, election, &topic, index).map(|record| records.push(record));
         let is_news = !matches!(&outcome, Err(refusal) if refusal.code == ErrorCode::ElectionNotNeeded);
         if is_news || !is_all {

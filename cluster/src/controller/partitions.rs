@@ -1,6 +1,7 @@
 //! What happens to partitions: their leaders ask for other replicas in sync, their brokers come and go.
 
 use super::{Defaults, Outcome, Refusal, Reply, lifecycle};
+use crate::config::{Durability, TopicConfig};
 use crate::image::{Delta, Image, Topic};
 use crate::partition::{IsrChange, PartitionState, Refused};
 use crate::record::Record;
@@ -77,17 +78,44 @@ fn alter_one(image: &Image, soft: &Defaults, wanted: &PartitionChange) -> Outcom
 /// and two records must not share an offset and an epoch.
 pub(super) fn leave(image: &Image, soft: &Defaults, broker: BrokerId, records: &mut Vec<Record>) {
     let is_alive = |id: BrokerId| id != broker && is_alive(image, id);
-    change(image, soft, records, |state, min_isr| {
+    change(image, soft, records, |state, config| {
         let concerned = state.leader == Some(broker) || state.isr.contains(&broker);
-        concerned.then(|| state.leave(broker, min_isr, is_alive))
+        concerned.then(|| state.leave(broker, config.min_insync_replicas as usize, is_alive))
+    });
+}
+
+/// A broker has started anew. What it had to keep on disk it still has; what it had in memory only if it closed its
+/// directory: else it is no holder of what was safe any more, unless there is no other one (KIP-966).
+pub(super) fn come_back(
+    image: &Image,
+    soft: &Defaults,
+    broker: BrokerId,
+    is_clean: bool,
+    records: &mut Vec<Record>,
+) {
+    let is_alive = |id: BrokerId| id != broker && is_alive(image, id);
+    change(image, soft, records, |state, config| {
+        let min_isr = config.min_insync_replicas as usize;
+        let has_all = is_clean || config.durability == Durability::Flushed;
+        let is_last = !state.isr.iter().chain(&state.elr).any(|holder| *holder != broker);
+        let concerned =
+            state.leader == Some(broker) || state.isr.contains(&broker) || state.elr.contains(&broker);
+        concerned.then(|| {
+            if has_all || is_last {
+                state.leave(broker, min_isr, is_alive)
+            } else {
+                state.forget(broker, min_isr, is_alive)
+            }
+        })
     });
 }
 
 /// A broker may lead again: partitions that nobody leads may have a leader.
 pub(super) fn revive(image: &Image, soft: &Defaults, broker: BrokerId, records: &mut Vec<Record>) {
     let is_alive = |id: BrokerId| id == broker || is_alive(image, id);
-    change(image, soft, records, |state, min_isr| {
-        (state.leader.is_none() && state.is_on(broker)).then(|| state.revive(min_isr, is_alive))
+    change(image, soft, records, |state, config| {
+        let revives = state.leader.is_none() && state.is_on(broker);
+        revives.then(|| state.revive(config.min_insync_replicas as usize, is_alive))
     });
 }
 
@@ -100,19 +128,23 @@ fn change(
     image: &Image,
     soft: &Defaults,
     records: &mut Vec<Record>,
-    next: impl Fn(&PartitionState, usize) -> Option<PartitionState>,
+    next: impl Fn(&PartitionState, &TopicConfig) -> Option<PartitionState>,
 ) {
     for topic in image.topics() {
-        let mut min_isr = None;
+        let mut config = None;
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
-            let min_isr = *min_isr.get_or_insert_with(|| min_isr_of(image, soft, topic));
-            let next = next(state, min_isr).filter(|next| next != state);
+            let config = config.get_or_insert_with(|| config_of(image, soft, topic));
+            let next = next(state, config).filter(|next| next != state);
             records.extend(next.map(|state| Record::Partition { topic: topic.id, index, state }));
         }
     }
 }
 
 pub(super) fn min_isr_of(image: &Image, soft: &Defaults, topic: &Topic) -> usize {
+    config_of(image, soft, topic).min_insync_replicas as usize
+}
+
+fn config_of(image: &Image, soft: &Defaults, topic: &Topic) -> TopicConfig {
     // No broker's own settings: what a topic asks for is the same everywhere.
-    image.topic_config(&topic.name, BrokerId(-1), &soft.fixed).min_insync_replicas as usize
+    image.topic_config(&topic.name, BrokerId(-1), &soft.fixed)
 }

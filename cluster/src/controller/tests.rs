@@ -36,6 +36,7 @@ impl World {
             peer_listener: String::new(),
             rack: None,
             directories: vec![],
+            closed_in: -1,
         };
         let Reply::Registered { epoch } = self.ask(register) else { panic!("not registered") };
         epoch
@@ -310,6 +311,7 @@ fn a_process_that_is_gone_is_fenced_at_once_and_its_id_is_free_for_another_disk(
         peer_listener: String::new(),
         rack: None,
         directories: vec![Uuid([5; 16])],
+        closed_in: -1,
     };
     let Reply::Done(outcome) = world.ask(taken(leader)) else { panic!("taken from a broker that lives") };
     assert_eq!(code(outcome), ErrorCode::DuplicateBrokerRegistration);
@@ -523,4 +525,39 @@ fn a_broker_that_holds_the_only_copy_is_not_forgotten() {
     assert_eq!(world.ask(Command::UnregisterBroker { id: other }), Reply::Done(Ok(())));
     let Reply::Done(outcome) = world.ask(Command::UnregisterBroker { id: other }) else { panic!("odd") };
     assert_eq!(code(outcome), ErrorCode::BrokerIdNotRegistered);
+}
+
+#[test]
+fn who_comes_back_without_having_closed_its_directory_holds_only_what_topics_keep_on_disk() {
+    let volatile = |world: &mut World, factor: i16, flush: &str| {
+        let configs = vec![("flush.messages".into(), Some(flush.into()))];
+        world.create(NewTopic { configs, ..topic("t", 1, factor) }).unwrap();
+    };
+    for (flush, closed, is_kept) in
+        [("1", false, true), ("9223372036854775807", false, false), ("9223372036854775807", true, true)]
+    {
+        let mut world = World::new(2);
+        volatile(&mut world, 2, flush);
+        let resource = Resource { kind: ResourceKind::Topic, name: "t".into() };
+        let min = Record::Config { resource, key: "min.insync.replicas".into(), value: Some("2".into()) };
+        Controller::replay(&mut world.image, &min);
+        let first = world.partition("t").leader.unwrap();
+        let epoch = world.image.as_ref().unwrap().broker(first).unwrap().epoch;
+        let register = Command::RegisterBroker {
+            id: first,
+            incarnation: Uuid::ZERO,
+            endpoints: vec![],
+            peer_listener: String::new(),
+            rack: None,
+            directories: vec![],
+            closed_in: if closed { epoch } else { -1 },
+        };
+        world.ask(register);
+        let state = world.partition("t");
+        assert_eq!(state.elr.contains(&first), is_kept, "{flush} {closed} {state:?}");
+    }
+    let mut world = World::new(1);
+    volatile(&mut world, 1, "9223372036854775807");
+    world.register(BrokerId(0));
+    assert_eq!(world.partition("t").elr, [BrokerId(0)], "nobody else holds more");
 }

@@ -131,7 +131,7 @@ impl PartitionState {
     pub fn forget(&self, broker: BrokerId, min_isr: usize, is_alive: impl Fn(BrokerId) -> bool) -> Self {
         let mut next = self.leave(broker, min_isr, is_alive);
         next.elr.retain(|id| *id != broker);
-        next.partition_epoch = self.partition_epoch;
+        (next.partition_epoch, next.leader_epoch) = (self.partition_epoch, self.leader_epoch);
         next.counted(self)
     }
 

@@ -54,6 +54,7 @@ impl World {
                     return Err("after a crash the directory claims that it was closed".into());
                 }
                 self.started(index);
+                self.trace_logs(index);
                 self.carry_out(self.seat(index, Owner::Metadata), *effects)
             }
         }
@@ -94,6 +95,7 @@ impl World {
         // A process that dies is missed at once; a machine that dies with it is not.
         self.nodes[index].is_off = self.is_cluster() && self.rng.chance(1, 2);
         self.nodes[index].crash(&mut self.rng, survive);
+        self.trace_logs(index);
         self.nodes[index].disk.set_capacity(None);
         self.start_again(index);
     }
@@ -129,8 +131,10 @@ impl World {
             return;
         }
         self.report.count("clean shutdown");
+        self.trace.event(self.now.as_nanos(), "stop", || format!("n{}", index + 1));
         broker::close(&booted.shared, &booted.latest_view);
         node.process = Process::None;
+        self.trace_logs(index);
         // The process takes its jobs along, and with them the lock on its directory.
         self.queue.drop_node(index);
         let node = &mut self.nodes[index];

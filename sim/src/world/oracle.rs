@@ -6,7 +6,7 @@ use crate::node::SimNode;
 use base::{BrokerId, PartitionIndex, TopicId};
 use cluster::record_codec::encode_entry;
 use cluster::{Image, PartitionState, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen of the cluster so far.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Oracle {
     /// The index that was looked at last, per life of a node.
     looked: BTreeMap<(usize, u64), u64>,
     leaders: BTreeMap<(TopicId, i32, i32), BrokerId>,
+    /// The states of partitions that anybody knew, for the trace.
+    states: BTreeSet<(TopicId, i32, i32, i32)>,
     contents: Contents,
     /// What a crash has brought to light.
     pub(super) wrong: Option<String>,
@@ -37,6 +39,10 @@ impl World {
         }
         for topic in image.topics() {
             for (index, state) in (0..).zip(&topic.partitions) {
+                if self.oracle.states.insert((topic.id, index, state.leader_epoch.0, state.partition_epoch)) {
+                    let name = &topic.name;
+                    self.trace.event(self.now.as_nanos(), "state", || format!("{name}-{index} {state:?}"));
+                }
                 check_state(&image, state).map_err(|wrong| format!("{}-{index}: {wrong}", topic.name))?;
                 if let Some(leader) = state.leader {
                     let key = (topic.id, index, state.leader_epoch.0);
@@ -55,6 +61,7 @@ impl World {
 
     /// What lies on a disk must agree with whatever lay on any.
     pub(super) fn look_at_logs(&mut self, node: usize) -> Result<Vec<LogOnDisk>, String> {
+        self.trace_logs(node);
         let logs = read_logs(&self.nodes[node].disk);
         for log in &logs {
             if !self.is_kept_as_written(&log.name) {
@@ -63,6 +70,16 @@ impl World {
             self.oracle.contents.compare(log).map_err(|wrong| format!("node {}: {wrong}", node + 1))?;
         }
         Ok(logs)
+    }
+
+    /// What a node has, for those who read traces.
+    pub(super) fn trace_logs(&mut self, node: usize) {
+        if self.options.keep_trace == 0 {
+            return;
+        }
+        for log in read_logs(&self.nodes[node].disk) {
+            self.trace.event(self.now.as_nanos(), "log", || format!("n{} {}", node + 1, log.extent()));
+        }
     }
 
     /// Compaction writes batches anew.

@@ -62,7 +62,10 @@ impl World {
 
     pub(super) fn reply(&mut self, name: u64, frame: Bytes) -> Result<(), String> {
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
-        self.trace.event(self.now.as_nanos(), "reply", || format!("client {name}: {} bytes", frame.len()));
+        self.trace.event(self.now.as_nanos(), "reply", || {
+            let start = frame.iter().take(100).copied().collect::<Vec<_>>();
+            format!("client {name}: {} bytes {}", frame.len(), start.escape_ascii())
+        });
         client.reply(frame, &mut self.history)?;
         self.report.replies += 1;
         if client.route.is_elsewhere() {

@@ -3,6 +3,7 @@
 //! per fault, and not asserted.
 
 use super::clients::environment;
+use super::leaders::Oracle;
 use super::members::{Cluster, number_after};
 use crate::shell::{capture, root, say};
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 pub(super) const KILLS: usize = 20;
 /// How often a node is stopped for a while.
 const PAUSES: usize = 3;
-/// Longer than a broker may be silent: others take over what it led.
-const PAUSE: Duration = Duration::from_secs(12);
+/// How much longer a node is stopped than it takes the others to take over what it led.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Partitions of the topic that is written to.
 const PARTITIONS: usize = 3;
 /// Lines per second and partition.
@@ -72,36 +73,60 @@ pub(super) fn run(kills: usize) -> Result<(), String> {
 fn faults(cluster: &mut Cluster, load: &mut Load, table: &mut Table, kills: usize) -> Result<(), String> {
     for kill in 0..kills {
         let victim = if kill % 2 == 0 { controller(cluster)? } else { leader(cluster, kill % PARTITIONS)? };
-        let role = role(cluster, victim)?;
-        load.mark()?;
-        cluster.kill(victim);
-        load.wait_until_written()?;
-        let gap = load.mark()?.gap();
-        cluster.restart(victim)?;
-        table.row("kill -9", (victim, &role), gap, whole(cluster)?, load.mark()?.gap());
+        table.row(cluster, load, Fault::Kill, victim)?;
     }
     for pause in 0..PAUSES {
         let victim = leader(cluster, pause % PARTITIONS)?;
-        let role = role(cluster, victim)?;
-        load.mark()?;
-        cluster.signal(victim, "STOP")?;
-        sleep(PAUSE);
-        cluster.signal(victim, "CONT")?;
-        load.wait_until_written()?;
-        let gap = load.mark()?.gap();
-        table.row("SIGSTOP 12 s", (victim, &role), gap, whole(cluster)?, load.mark()?.gap());
+        table.row(cluster, load, Fault::Pause, victim)?;
     }
     for at in 0..3 {
-        let role = role(cluster, at)?;
-        load.mark()?;
-        cluster.terminate(at)?;
-        load.wait_until_written()?;
-        let gap = load.mark()?.gap();
-        cluster.restart(at)?;
-        table.row("SIGTERM, start", (at, &role), gap, whole(cluster)?, load.mark()?.gap());
+        table.row(cluster, load, Fault::Restart, at)?;
     }
     let failures = load.mark()?.failures;
     if failures == 0 { Ok(()) } else { Err(format!("the client was told of {failures} failures")) }
+}
+
+/// What happens to a node.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// SIGKILL; it starts again once the others have gone on without it.
+    Kill,
+    /// SIGSTOP until others have taken over, then SIGCONT. Clients only notice when it goes on.
+    Pause,
+    /// SIGTERM, and a start.
+    Restart,
+}
+
+impl Fault {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill -9",
+            Self::Pause => "SIGSTOP, SIGCONT",
+            Self::Restart => "SIGTERM, start",
+        }
+    }
+
+    fn strike(self, cluster: &mut Cluster, at: usize) -> Result<(), String> {
+        match self {
+            Self::Kill => cluster.kill(at),
+            Self::Pause => cluster.signal(at, "STOP")?,
+            Self::Restart => cluster.terminate(at)?,
+        }
+        Ok(())
+    }
+
+    fn heal(self, cluster: &mut Cluster, load: &mut Load, at: usize) -> Result<(), String> {
+        match self {
+            Self::Kill | Self::Restart => {
+                load.wait_until_written()?;
+                cluster.restart(at)
+            }
+            Self::Pause => {
+                sleep(PAUSE);
+                cluster.signal(at, "CONT")
+            }
+        }
+    }
 }
 
 /// The place of the node that is the active controller.
@@ -131,6 +156,21 @@ fn role(cluster: &Cluster, at: usize) -> Result<String, String> {
         role.push_str(&format!("leads {led}"));
     }
     Ok(role)
+}
+
+/// Waits until all other nodes say that another leads what this one led; how long that took.
+fn taken_over(oracles: &mut [Oracle], victim: usize) -> Result<Duration, String> {
+    let (start, gone) = (now(), i32::try_from(victim + 1).unwrap_or(0));
+    loop {
+        let told: Result<Vec<_>, _> = oracles.iter_mut().map(|oracle| oracle.leaders(TOPIC)).collect();
+        if told?.iter().flatten().all(|leader| *leader >= 0 && *leader != gone) {
+            return Ok(start.elapsed());
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("nobody leads what node {gone} led"));
+        }
+        sleep(Duration::from_millis(2));
+    }
 }
 
 /// Waits until every replica is in sync; how long that took.
@@ -270,20 +310,26 @@ impl Drop for Load {
 struct Table(Vec<String>);
 
 impl Table {
-    fn row(&mut self, fault: &str, victim: (usize, &str), gap: u64, whole: Duration, after: u64) {
-        let (node, number) = (victim.0 + 1, self.0.len() + 1);
-        let row = format!(
-            "| {number} | {fault} | {node} | {} | {gap} | {} | {after} |",
-            victim.1,
-            whole.as_millis()
-        );
+    /// Lets something happen to a node, heals it, and notes what that meant for the others and for the client.
+    fn row(&mut self, cluster: &mut Cluster, load: &mut Load, fault: Fault, at: usize) -> Result<(), String> {
+        let role = role(cluster, at)?;
+        let oracles: Result<Vec<_>, _> = cluster.others(at).into_iter().map(Oracle::of).collect();
+        load.mark()?;
+        fault.strike(cluster, at)?;
+        let led = taken_over(&mut oracles?, at)?.as_millis();
+        fault.heal(cluster, load, at)?;
+        load.wait_until_written()?;
+        let whole = whole(cluster)?.as_millis();
+        let (number, name, gap) = (self.0.len() + 1, fault.name(), load.mark()?.gap());
+        let row = format!("| {number} | {name} | {} | {role} | {led} | {gap} | {whole} |", at + 1);
         say(&row);
         self.0.push(row);
+        Ok(())
     }
 
     fn print(&self) {
         say(
-            "\n| | fault | node | which was | writes stood still, ms | in sync again after, ms | meanwhile, ms |",
+            "\n| | fault | node | which was | led again after, ms | writes stood still, ms | in sync again after, ms |",
         );
         say("|---|---|---|---|---:|---:|---:|");
         self.0.iter().for_each(|row| say(row));

@@ -53,6 +53,15 @@ impl Cluster {
         running.map(|member| member.clients.as_str()).collect::<Vec<_>>().join(",")
     }
 
+    /// Where all running nodes but one serve clients.
+    pub(super) fn others(&self, but: usize) -> Vec<&str> {
+        let others = self.members.iter().enumerate().filter(|(at, _)| *at != but);
+        others
+            .filter(|(_, member)| member.child.is_some())
+            .map(|(_, member)| member.clients.as_str())
+            .collect()
+    }
+
     /// Runs our command line against it and returns what that prints.
     pub(super) fn cli(&self, arguments: &[&str]) -> Result<String, String> {
         cli(&self.bootstrap(), arguments)

@@ -3,6 +3,7 @@
 mod clients;
 pub(crate) mod cluster;
 mod kafka;
+mod leaders;
 mod members;
 mod metrics;
 pub(crate) mod node;
