@@ -38,7 +38,7 @@ pub(crate) enum Took {
     /// It is an answer to something else than what the log is now.
     Nothing,
     /// The log has to be cut first: a job.
-    Cut(EndOffset),
+    Cut(Cut),
     /// The records are in the log.
     Copied(Copied),
 }
@@ -93,8 +93,7 @@ impl Replica {
     /// Takes what the leader sent.
     pub(crate) fn take(self: &Arc<Self>, served: &Served<'_>, now: Now) -> Result<Took, TakeError> {
         // The CRC is checked without the lock (B9).
-        let batches =
-            CheckedBatches::from_leader(served.records, served.asked.offset).map_err(TakeError::Damaged)?;
+        let batches = CheckedBatches::from_leader(served.records, served.asked.offset);
         let mut inner = self.inner();
         let answer = Answer {
             asked_in: served.asked.leader_epoch,
@@ -108,13 +107,23 @@ impl Replica {
                 hit!(late_answer_dropped);
                 Ok(Took::Nothing)
             }
-            Step::Truncate(end) => Ok(Took::Cut(end)),
+            Step::Truncate(end) => Ok(Took::Cut(Cut::To(end))),
             // What was asked for is what comes, unless the log has moved since.
             Step::Append if served.asked.offset != log.end() => {
                 hit!(repeated_answer_dropped);
                 Ok(Took::Nothing)
             }
             Step::Append => {
+                let batches = match batches {
+                    // A log without records may begin within a batch, of which it has to have the whole.
+                    Err(BatchError::OffsetsNotIncreasing { found, .. })
+                        if log.start() == log.end() && found < served.asked.offset.0 =>
+                    {
+                        hit!(follower_begins_with_the_batch);
+                        return Ok(Took::Cut(Cut::StartOver(EndOffset(found))));
+                    }
+                    other => other.map_err(TakeError::Damaged)?,
+                };
                 let mut copied = inner.copy(batches.as_ref(), &answer, now)?;
                 let retire = |segments| Box::new(Job::Retire { replica: self.clone(), segments });
                 copied.retire = inner.follow_start(served.log_start).map(retire);
@@ -135,9 +144,12 @@ impl Replica {
         hit!(follower_cut);
         let done = match cut {
             Cut::To(end) => log.truncate_to(end, now).map(|end| follows.follower.truncated(end)),
-            Cut::StartOver(at) => log.start_over_at(at, now).map(|at| {
-                follows.follower = Follower::new(epoch, at, at, at);
-            }),
+            Cut::StartOver(at) => {
+                follows.start_min = follows.start_min.max(log.start());
+                log.start_over_at(at, now).map(|at| {
+                    follows.follower = Follower::new(epoch, at, at, at);
+                })
+            }
         };
         follows.reported = None;
         if done.is_err() {
@@ -200,7 +212,12 @@ impl Inner {
     /// Deletes what the leader has deleted, as far as it is safe.
     fn follow_start(&mut self, leader_start: EndOffset) -> Option<seglog::DeleteJob> {
         let high_watermark = self.high_watermark();
-        let start = leader_start.min(high_watermark);
+        // What was deleted here before the log started over does not come back either (B15).
+        let start_min = match &self.role {
+            Role::Follows(follows) => follows.start_min,
+            Role::Leads(_) | Role::StandsBy { .. } | Role::Gone => EndOffset::ZERO,
+        };
+        let start = leader_start.max(start_min).min(high_watermark);
         if start <= self.log.start() {
             return None;
         }

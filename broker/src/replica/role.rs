@@ -46,6 +46,8 @@ pub(super) struct Follows {
     pub(super) follower: Follower,
     /// What the leader was last told of this disk.
     pub(super) reported: Option<EndOffset>,
+    /// Nothing before it comes back.
+    pub(super) start_min: EndOffset,
 }
 
 impl Lag {
@@ -178,7 +180,8 @@ impl Inner {
             Some(leader) if state.is_on(own) => {
                 self.log.forget_unwritten_epoch();
                 let follower = Follower::new(epoch, progress.log_end, progress.flushed, high_watermark);
-                self.role = Role::Follows(Follows { leader, follower, reported: None });
+                let start_min = self.log.start();
+                self.role = Role::Follows(Follows { leader, follower, reported: None, start_min });
             }
             Some(_) | None => {
                 self.log.forget_unwritten_epoch();

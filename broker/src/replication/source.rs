@@ -350,7 +350,7 @@ impl Source {
             Ok(Took::Nothing) => {
                 self.changed.insert(key);
             }
-            Ok(Took::Cut(end)) => self.cut(key, asked.leader_epoch, Cut::To(end), taking),
+            Ok(Took::Cut(cut)) => self.cut(key, asked.leader_epoch, cut, taking),
             Ok(Took::Copied(copied)) => {
                 place.failures = 0;
                 if copied.bytes > 0 {
