@@ -218,7 +218,7 @@ fn read_place(
         let mut data = error(&place.wanted, code);
         if follower.is_some() && code == ErrorCode::OffsetOutOfRange {
             // Where a follower may start over.
-            data.log_start_offset = replica.earliest().offset.0;
+            data.log_start_offset = replica.first_batch().0;
         }
         tell_leader(view, &replica, &mut data);
         Box::new(data)

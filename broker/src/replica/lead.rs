@@ -115,6 +115,11 @@ impl Replica {
         read
     }
 
+    /// Where a follower starts over that is behind all that there is here.
+    pub(crate) fn first_batch(&self) -> EndOffset {
+        self.inner().first_batch()
+    }
+
     /// A follower says how far its disk is.
     pub(crate) fn reported(
         self: &Arc<Self>,
@@ -212,7 +217,7 @@ impl Inner {
             hit!(follower_diverges);
             return Ok(read);
         }
-        if wish.from < log_start || wish.from > end {
+        if wish.from > end || (wish.from < log_start && wish.from < self.first_batch()) {
             hit!(follower_out_of_range);
             return Err(ReadError { code: ErrorCode::OffsetOutOfRange });
         }
@@ -225,9 +230,17 @@ impl Inner {
             self.waiters.watch_end(wish.reader, self.bytes);
         } else if wish.bytes_max > 0 || wish.whole_batch {
             let max = wish.bytes_max.min(u64::from(u32::MAX));
-            read.slice = self.log.read(wish.from, max, end, wish.whole_batch).map_err(read_code)?;
+            let from = wish.from.max(log_start);
+            read.slice = self.log.read(from, max, end, wish.whole_batch).map_err(read_code)?;
         }
         Ok(read)
+    }
+
+    /// Where the batch begins in which the log begins. A log may begin within a batch, which a follower then copies whole.
+    fn first_batch(&mut self) -> EndOffset {
+        let (start, end) = (self.log.start(), self.log.end());
+        let first = self.log.read(start, 1, end, true).ok().flatten();
+        first.map_or(start, |first| EndOffset(first.base.0).min(start))
     }
 
     /// Where the log of a follower parts from this one. What the epochs' file says of it is compared with the log.

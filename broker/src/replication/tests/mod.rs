@@ -18,8 +18,15 @@ const ALL: i16 = -1;
 const REPLICATED: (&str, &str) = ("flush.messages", "9223372036854775807");
 
 fn produce(world: &mut World, at: usize, value: &str, acks: i16) -> Sent {
+    produce_many(world, at, &[value], acks)
+}
+
+/// One batch.
+fn produce_many(world: &mut World, at: usize, values: &[&str], acks: i16) -> Sent {
     let mut batch = BatchBuilder::new(BatchMeta { producer_id: -1, ..BatchMeta::default() });
-    batch.push(&RecordFields { timestamp: 1, key: None, value: Some(value.as_bytes()), headers: &[] });
+    for value in values {
+        batch.push(&RecordFields { timestamp: 1, key: None, value: Some(value.as_bytes()), headers: &[] });
+    }
     let records = Some(Records::Bytes(batch.finish().into()));
     let part = PartitionProduceData { index: 0, records, ..Default::default() };
     let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![part], ..Default::default() };
@@ -326,6 +333,21 @@ fn a_follower_behind_what_its_leader_has_deleted_starts_over() {
     world.advance(2_000);
     assert_eq!(world.isr(), [0, 1, 2]);
     assert_eq!(world.bounds(0), (4, 6, 6));
+    check_same(&world);
+}
+
+#[test]
+fn a_log_that_begins_within_a_batch_is_copied_with_the_batch() {
+    let mut world = three(&[("min.insync.replicas", "2")]);
+    write(&mut world, 0, "a");
+    world.crash(2);
+    world.fence(2, true);
+    let sent = produce_many(&mut world, 0, &["b", "c", "d"], ALL);
+    assert_eq!(code(&mut world, sent), Some(NONE));
+    assert_eq!(delete_records(&mut world, 0, 3), NONE);
+    world.start(2, 100);
+    world.advance(2_000);
+    assert_eq!((world.bounds(0), world.isr()), ((3, 4, 4), vec![0, 1, 2]));
     check_same(&world);
 }
 
