@@ -469,7 +469,12 @@ fn topics_whose_factor_nobody_chose_grow_as_brokers_come_and_others_do_not() {
     all_in_sync(&mut world, "implicit");
     let grown = world.partition("implicit");
     assert_eq!((grown.isr.len(), grown.is_moving()), (3, false));
+    let first =
+        |index: usize| world.image.as_ref().unwrap().topic("implicit").unwrap().partitions[index].replicas[0];
+    assert_ne!(first(0), first(1), "the preferred leaders are spread");
+    world.ask(Command::Balance { leaders: true });
     let before = world.partition("implicit");
+    assert_eq!(before.leader, before.replicas.first().copied());
     world.ask(Command::Balance { leaders: true });
     assert_eq!(world.partition("implicit"), before, "once is enough");
 }
@@ -591,4 +596,28 @@ fn a_broker_that_is_cordoned_keeps_what_it_has_and_gets_no_more() {
     Controller::replay(&mut world.image, &cordon(None));
     world.ask(Command::Balance { leaders: false });
     assert_eq!(factor_of(&world, "later"), 3);
+}
+
+#[test]
+fn replicas_stand_in_different_racks_as_far_as_there_are_any() {
+    let mut world = World::new(0);
+    for (id, rack) in [(0, "a"), (1, "a"), (2, "b"), (3, "b")] {
+        let id = BrokerId(id);
+        let register = Command::RegisterBroker {
+            id,
+            incarnation: Uuid::ZERO,
+            endpoints: vec![],
+            peer_listener: String::new(),
+            rack: Some(rack.into()),
+            directories: vec![],
+            closed_in: -1,
+        };
+        let Reply::Registered { epoch } = world.ask(register) else { panic!("not registered") };
+        world.ask(ready(id, epoch));
+    }
+    world.create(topic("t", 8, 2)).unwrap();
+    let topic = world.image.as_ref().unwrap().topic("t").unwrap().clone();
+    for partition in &topic.partitions {
+        assert_ne!(partition.replicas[0].0 / 2, partition.replicas[1].0 / 2, "{partition:?}");
+    }
 }
