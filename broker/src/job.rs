@@ -1,7 +1,7 @@
 //! Work that waits for the device: values that an owner starts, that run on a pool thread (in simulation: at a
 //! later time), and whose completion is an input.
 
-use crate::api::{Search, delete_records_reply};
+use crate::api::Search;
 use crate::effects::{Asked, Effects, Level, Mail, Owner, Reply};
 use crate::flusher::FlushDone;
 use crate::groups::{Load, Loaded};
@@ -27,6 +27,9 @@ pub struct Trim {
 
 /// A replica and its new beginning (`None`: the high watermark), or why there is none.
 pub(crate) type TrimPart = Result<(Arc<Replica>, Option<EndOffset>), ErrorCode>;
+
+/// A replica and its beginning, which is on its disk, or why it was not moved.
+pub(crate) type Trimmed = Result<(Arc<Replica>, EndOffset), ErrorCode>;
 
 /// A range of a file that may not be in memory: from where and how many bytes.
 pub(crate) type ColdRange = (Arc<dyn DiskFile>, u64, u64);
@@ -171,9 +174,7 @@ pub enum JobDone {
         /// The request.
         asked: Asked,
         /// Per partition of the request: its beginning.
-        outcomes: Vec<Result<EndOffset, ErrorCode>>,
-        /// Those whose beginning may have moved.
-        replicas: Vec<Arc<Replica>>,
+        outcomes: Vec<Trimmed>,
     },
     /// Of [`Job::Warm`].
     Warmed {
@@ -190,7 +191,12 @@ pub enum JobDone {
         reply: Result<Reply, String>,
     },
     /// Of [`Job::Retire`].
-    Deleted(Result<(), DiskError>),
+    Deleted {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// Whether they are gone.
+        outcome: Result<(), DiskError>,
+    },
     /// Of [`Job::Cut`].
     Cut {
         /// The partition.
@@ -246,16 +252,23 @@ impl Job {
                     let (replica, to) = trim.as_ref().map_err(|code| *code)?;
                     replica.trim(*to).map_err(ErrorCode::from)
                 };
-                let outcomes = trims.iter().map(trim).collect();
-                let replicas = trims.into_iter().filter_map(Result::ok).map(|(replica, _)| replica).collect();
-                JobDone::Trimmed { asked, outcomes, replicas }
+                let outcomes =
+                    trims.iter().map(|part| Ok((part.as_ref().map_err(|c| *c)?.0.clone(), trim(part)?)));
+                JobDone::Trimmed { asked, outcomes: outcomes.collect() }
             }
             Self::Warm(warm) => warm.run(),
             Self::Search(search) => {
                 let (asked, reply) = search.run();
                 JobDone::Searched { asked, reply: reply.map_err(|malformed| format!("{malformed:?}")) }
             }
-            Self::Retire { segments, .. } => JobDone::Deleted(segments.run().and_then(|files| files.run())),
+            Self::Retire { replica, segments } => {
+                let start = segments.start();
+                let outcome = segments.run().and_then(|files| files.run());
+                if outcome.is_ok() {
+                    replica.begins_durably(start);
+                }
+                JobDone::Deleted { replica, outcome }
+            }
             Self::Cut { replica, epoch, cut, now } => {
                 let outcome = replica.cut(epoch, cut, now);
                 JobDone::Cut { replica, outcome }
@@ -277,14 +290,15 @@ impl Job {
 pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects) {
     match done {
         JobDone::Flushed(done) => shared.flusher.finish(done, fx),
-        JobDone::Trimmed { asked, outcomes, replicas } => {
-            replicas.iter().for_each(|replica| replica.nudge(fx));
-            let reply = delete_records_reply(&asked, outcomes).map_err(|malformed| format!("{malformed:?}"));
-            answer(&asked, reply, fx);
-        }
         JobDone::Searched { asked, reply } => answer(&asked, reply, fx),
-        JobDone::Deleted(Ok(())) | JobDone::Removed(Ok(())) => {}
-        JobDone::Deleted(Err(error)) | JobDone::Removed(Err(error)) => {
+        JobDone::Deleted { replica, outcome: Ok(()) } => {
+            // Its leader is to hear of it.
+            if replica.followed().is_some() {
+                fx.tell(Owner::Replication, Mail::Replicas(vec![replica]));
+            }
+        }
+        JobDone::Removed(Ok(())) => {}
+        JobDone::Deleted { outcome: Err(error), .. } | JobDone::Removed(Err(error)) => {
             fx.log(Level::Error, format!("files could not be deleted: {error}"));
         }
         JobDone::Checkpointed { replica, outcome } => {
@@ -293,6 +307,7 @@ pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects)
         JobDone::Compacted { replica, outcome } => shared.upkeep.compacted(&replica, outcome, now, fx),
         JobDone::Swapped { replica, outcome } => shared.upkeep.swapped(&replica, &outcome, now, fx),
         JobDone::Warmed { .. }
+        | JobDone::Trimmed { .. }
         | JobDone::Cut { .. }
         | JobDone::RaftPersisted { .. }
         | JobDone::Snapshotted { .. }

@@ -5,7 +5,7 @@ use crate::effects::{Asked, Effects, Reply};
 use crate::job::{Job, Trim};
 use crate::reactor::Reactor;
 use crate::replica::TrimError;
-use base::{EndOffset, Now};
+use base::{EndOffset, Now, Span};
 use wire::ErrorCode;
 use wire::delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
@@ -42,6 +42,12 @@ pub(super) fn handle(
     }
     fx.jobs.push(Job::Trim(Trim { asked, trims }));
     Ok(())
+}
+
+/// How long a request may wait for the followers.
+pub(crate) fn timeout(asked: &Asked) -> Span {
+    let request = super::decode::<DeleteRecords>(asked);
+    request.map_or(Span::ZERO, |request| Span::from_wire_millis(i64::from(request.timeout_ms)))
 }
 
 /// The reply to a request whose trims have been carried out, in the order of the request.

@@ -181,7 +181,12 @@ fn look_at(
         whole_batch: found.bytes == 0,
         reader: reader.waiter(part),
     };
-    let follower = waiting.follower.map(|life| Following { life, high_watermark: place.follower_knows() });
+    let follower = waiting.follower.map(|life| Following {
+        life,
+        high_watermark: place.follower_knows(),
+        log_start: place.follower_knows_start(),
+        own_start: EndOffset(wanted.log_start_offset),
+    });
     let (replica, read) = match read_place(view, place, &wish, follower.as_ref(), (now, fx)) {
         Ok((replica, read)) => (replica, read),
         Err(data) => {

@@ -83,7 +83,7 @@ pub(crate) use api_versions::unsupported as unsupported_api_versions;
 pub(crate) use broker_heartbeat::BrokerHeartbeat;
 pub(crate) use broker_registration::BrokerRegistration;
 pub(crate) use create_topics::CreateTopics;
-pub(crate) use delete_records::reply as delete_records_reply;
+pub(crate) use delete_records::{reply as delete_records_reply, timeout as delete_records_timeout};
 pub(crate) use envelope::{refuse as refuse_envelope, wrap as wrap_in_envelope};
 pub(crate) use fetch::{
     Found as FetchFound, look as fetch_look, refusal as fetch_refusal, reply as fetch_reply,

@@ -316,7 +316,7 @@ impl Metadata {
             | JobDone::ShardLoaded { .. }
             | JobDone::Cut { .. }
             | JobDone::Trimmed { .. }
-            | JobDone::Deleted(_)
+            | JobDone::Deleted { .. }
             | JobDone::Checkpointed { .. }
             | JobDone::Compacted { .. }
             | JobDone::Swapped { .. }

@@ -6,6 +6,7 @@ pub(crate) mod fetch;
 pub(crate) mod produce;
 pub(crate) mod reader;
 pub(crate) mod session;
+mod trim;
 
 pub use connection::IN_FLIGHT_MAX;
 
@@ -37,6 +38,7 @@ pub struct Reactor {
     connections: BTreeMap<ConnId, Connection>,
     pub(crate) produces: produce::Parked,
     fetches: fetch::Fetches,
+    trims: trim::Trims,
     pub(crate) opened: Opened,
     /// Requests that wait for the controller: ticket → where they are kept.
     asking: BTreeMap<u64, Token>,
@@ -62,6 +64,7 @@ impl Reactor {
             connections: BTreeMap::new(),
             produces: produce::Parked::default(),
             fetches: fetch::Fetches::new(sessions),
+            trims: trim::Trims::default(),
             opened: Opened::default(),
             asking: BTreeMap::new(),
             next_ticket: 0,
@@ -108,8 +111,9 @@ impl Reactor {
     fn expire(&mut self, now: Now, fx: &mut Effects) {
         self.expire_produces(now, fx);
         self.expire_fetches(now, fx);
-        if let Some(at) = self.produces.next_deadline().into_iter().chain(self.fetches.next_deadline()).min()
-        {
+        self.expire_trims(now, fx);
+        let next = [self.produces.next_deadline(), self.fetches.next_deadline(), self.trims.next_deadline()];
+        if let Some(at) = next.into_iter().flatten().min() {
             fx.wake(at);
         }
     }
@@ -241,7 +245,10 @@ impl Reactor {
             Mail::Refused { token, reason } => self.refuse(token.conn, &reason, fx),
             Mail::View(view) => self.new_view(now, view, fx),
             Mail::Controlled { ticket, reply } => self.controlled(now, ticket, reply, fx),
-            Mail::Safe { ticket, part, kept } => self.produce_safe(ticket, part, kept, fx),
+            Mail::Safe { ticket, part, kept } => {
+                self.produce_safe(ticket, part, kept, fx);
+                self.trim_safe(ticket, part, kept, fx);
+            }
             Mail::Readable { ticket, part, bytes } => self.fetch_readable(now, ticket, (part, bytes), fx),
             Mail::Asked(_)
             | Mail::Control { .. }
@@ -276,6 +283,9 @@ impl Reactor {
     fn job_done(&mut self, now: Now, done: JobDone, fx: &mut Effects) {
         if let JobDone::Warmed { reader, number } = done {
             return self.fetch_warmed(now, reader, number, fx);
+        }
+        if let JobDone::Trimmed { asked, outcomes } = done {
+            return self.trimmed(now, asked, outcomes, fx);
         }
         self.shared.job_done(now, done, fx);
     }

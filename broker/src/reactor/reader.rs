@@ -58,6 +58,11 @@ impl Place {
     pub(crate) fn follower_knows(&self) -> Option<EndOffset> {
         self.told.map(|(high_watermark, _)| EndOffset(high_watermark))
     }
+
+    /// Where a follower believes that the leader's log begins.
+    pub(crate) fn follower_knows_start(&self) -> Option<EndOffset> {
+        self.told.map(|(_, start)| EndOffset(start))
+    }
 }
 
 /// A reader and its partitions.

@@ -82,11 +82,8 @@ impl Replica {
         let inner = self.inner();
         let Role::Follows(follows) = &inner.role else { return None };
         let position = follows.follower.position(&Written::of(&inner.log));
-        let going = Going {
-            position,
-            log_start: inner.log.start(),
-            high_watermark: follows.follower.high_watermark(),
-        };
+        let high_watermark = follows.follower.high_watermark();
+        let going = Going { position, log_start: inner.durable_start, high_watermark };
         (follows.leader == leader).then_some(going)
     }
 
@@ -157,6 +154,11 @@ impl Replica {
         }
         let high_watermark = inner.high_watermark();
         inner.safe_to = inner.safe_to.min(high_watermark);
+        let start = inner.log.start();
+        inner.durable_start = match cut {
+            Cut::To(_) => inner.durable_start.min(start),
+            Cut::StartOver(_) => start,
+        };
         done
     }
 

@@ -19,6 +19,10 @@ pub(crate) struct Following {
     pub(crate) life: Incarnation,
     /// What it believes to be safe; `None` if it has not been told anything yet.
     pub(crate) high_watermark: Option<EndOffset>,
+    /// Where it believes the leader's log to begin.
+    pub(crate) log_start: Option<EndOffset>,
+    /// Where its own begins.
+    pub(crate) own_start: EndOffset,
 }
 
 /// A log's epochs as far as records were written in them.
@@ -60,10 +64,24 @@ impl Leads {
         let end = self.leader.own().log_end;
         let has = self.leader.safe_end_of(id);
         self.lags.entry(id).or_insert_with(|| Lag::new(now, end)).note(has, end, now);
-        let joins = !self.leader.state().isr.contains(&id) && self.leader.may_join(id);
+        let joins = !self.leader.state().isr.contains(&id) && self.may_join(id);
         let is_news = joins && !self.is_noted;
         self.is_noted |= joins;
         is_news
+    }
+
+    /// A follower may be in sync if it has everything that is safe, and nothing that was deleted by request.
+    fn may_join(&self, id: BrokerId) -> bool {
+        let start = self.starts.get(&id).copied().unwrap_or_default();
+        self.leader.may_join(id) && start >= self.start_min
+    }
+
+    /// The least beginning of those that are in sync, this one aside.
+    fn least_start(&self) -> EndOffset {
+        let state = self.leader.state();
+        let others = self.leader.maximal_isr().filter(|id| state.leader != Some(*id));
+        let starts = others.map(|id| self.starts.get(&id).copied().unwrap_or_default());
+        starts.min().unwrap_or(EndOffset(i64::MAX))
     }
 
     /// In-sync followers that have not had everything for longer than `lag_max`.
@@ -83,9 +101,7 @@ impl Leads {
         let state = self.leader.state();
         let may = |id: &&BrokerId| {
             let life = self.leader.life_of(**id);
-            !state.isr.contains(id)
-                && self.leader.may_join(**id)
-                && life.is_some_and(|life| is_eligible(**id, life))
+            !state.isr.contains(id) && self.may_join(**id) && life.is_some_and(|life| is_eligible(**id, life))
         };
         state.replicas.iter().filter(may).copied().collect()
     }
@@ -118,6 +134,24 @@ impl Replica {
     /// Where a follower starts over that is behind all that there is here.
     pub(crate) fn first_batch(&self) -> EndOffset {
         self.inner().first_batch()
+    }
+
+    /// True if all in-sync replicas begin at `start`, as this one does; else `waiter` is told when they do. From now on
+    /// nobody gets in sync who does not.
+    pub(crate) fn begins_everywhere_or_wait(
+        &self,
+        start: EndOffset,
+        waiter: Waiter,
+    ) -> Result<bool, ErrorCode> {
+        let mut inner = self.inner();
+        let Role::Leads(leads) = &mut inner.role else { return Err(ErrorCode::NotLeaderOrFollower) };
+        leads.start_min = leads.start_min.max(start);
+        let is_done = leads.least_start() >= start;
+        if !is_done {
+            hit!(deletion_waits_for_followers);
+            inner.waiters.until_begun(start, waiter);
+        }
+        Ok(is_done)
     }
 
     /// A follower says how far its disk is.
@@ -221,10 +255,11 @@ impl Inner {
             hit!(follower_out_of_range);
             return Err(ReadError { code: ErrorCode::OffsetOutOfRange });
         }
-        self.note_fetch(from.life, wish.from, now, heard);
+        self.note_fetch(from, wish.from, now, heard);
         // Read after that, for the fetch may have moved it; once for the whole request (A20).
         read.high_watermark = self.high_watermark();
-        read.is_news = from.high_watermark.is_none_or(|known| known < read.high_watermark);
+        read.is_news = from.high_watermark.is_none_or(|known| known < read.high_watermark)
+            || from.log_start.is_some_and(|known| known < log_start);
         if wish.from == end {
             read.waits = true;
             self.waiters.watch_end(wish.reader, self.bytes);
@@ -252,11 +287,26 @@ impl Inner {
         Some((found.epoch, found.end))
     }
 
-    fn note_fetch(&mut self, from: Incarnation, offset: EndOffset, now: Instant, heard: &mut Heard) {
+    fn note_fetch(&mut self, from: &Following, offset: EndOffset, now: Instant, heard: &mut Heard) {
         let Role::Leads(leads) = &mut self.role else { return };
-        let moved = leads.leader.fetched(from, offset);
-        heard.notes = leads.note(from.id, now);
+        let moved = leads.leader.fetched(from.life, offset);
+        if leads.leader.life_of(from.life.id) == Some(from.life.epoch) {
+            leads.starts.insert(from.life.id, from.own_start);
+        }
+        heard.notes = leads.note(from.life.id, now);
         heard.told = self.wake_if(moved);
+        heard.told.extend(self.wake_trims());
+    }
+
+    /// Those who wait for records to be deleted everywhere.
+    pub(super) fn wake_trims(&mut self) -> Vec<(Waiter, Told)> {
+        match &self.role {
+            Role::Leads(leads) if self.waiters.has_trims() => {
+                let least = leads.least_start();
+                self.waiters.begun(least)
+            }
+            Role::Leads(_) | Role::Follows(_) | Role::StandsBy { .. } | Role::Gone => Vec::new(),
+        }
     }
 
     fn reported(&mut self, from: Incarnation, epoch: LeaderEpoch, flushed: EndOffset, now: Instant) -> Heard {

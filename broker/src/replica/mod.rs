@@ -72,6 +72,8 @@ struct Inner {
     safe_bytes: u64,
     /// The high watermark that they belong to.
     safe_to: EndOffset,
+    /// Where the log begins even if the power goes now.
+    durable_start: EndOffset,
     tending: Tending,
 }
 
@@ -199,6 +201,7 @@ impl Replica {
         let log = Log::create(dir, &partition, topic, log_config, now)?;
         // No more is known to be safe than what was known at a clean end: how far the others are has to be heard anew.
         let high_watermark = opening.high_watermark.clamp(log.start(), log.end());
+        let durable_start = log.start();
         let inner = Inner {
             log,
             role: Role::StandsBy { epoch: LeaderEpoch::UNKNOWN, high_watermark },
@@ -209,6 +212,7 @@ impl Replica {
             bytes: 0,
             safe_bytes: 0,
             safe_to: high_watermark,
+            durable_start,
             tending: Tending::default(),
         };
         Ok(Self { topic, name: name.clone(), index, inner: Mutex::new(inner) })
@@ -337,12 +341,17 @@ impl Replica {
         let job = inner.log.delete_records(to, high_watermark).map_err(|_| TrimError::Storage)?;
         let start = inner.log.start();
         drop(inner);
-        match job {
-            Some(job) => {
-                job.run().and_then(|files| files.run()).map(|()| start).map_err(|_| TrimError::Storage)
-            }
-            None => Ok(start),
+        if let Some(job) = job {
+            job.run().and_then(|files| files.run()).map_err(|_| TrimError::Storage)?;
+            self.begins_durably(start);
         }
+        Ok(start)
+    }
+
+    /// The log's beginning is on the disk.
+    pub(crate) fn begins_durably(&self, start: EndOffset) {
+        let mut inner = self.inner();
+        inner.durable_start = inner.durable_start.max(start.min(inner.log.start()));
     }
 
     /// Asks to be told of more than the `seen` bytes that were safe at an earlier look; says how many there are already.

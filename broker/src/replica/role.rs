@@ -26,6 +26,10 @@ pub(super) enum Role {
 pub(super) struct Leads {
     pub(super) leader: Leader,
     pub(super) lags: BTreeMap<BrokerId, Lag>,
+    /// Where the followers' logs begin, on their disks.
+    pub(super) starts: BTreeMap<BrokerId, EndOffset>,
+    /// What was deleted here by request is to be deleted by all who are in sync.
+    pub(super) start_min: EndOffset,
     /// The replication owner has been told that the replicas in sync may have to change.
     pub(super) is_noted: bool,
 }
@@ -69,11 +73,11 @@ impl Lag {
 }
 
 impl Leads {
-    fn new(leader: Leader, now: Instant) -> Self {
+    fn new(leader: Leader, start_min: EndOffset, now: Instant) -> Self {
         let end = leader.own().log_end;
         let in_sync = leader.state().isr.iter();
         let lags = in_sync.map(|id| (*id, Lag::new(now, end))).collect();
-        Self { leader, lags, is_noted: false }
+        Self { leader, lags, starts: BTreeMap::new(), start_min, is_noted: false }
     }
 
     /// Who joins has everything that is safe, which may be long ago; it gets as much time for the rest as anybody.
@@ -174,7 +178,7 @@ impl Inner {
                 // What is appended from now on is told apart from what was.
                 self.log.begin_epoch(epoch);
                 let leader = Leader::new(own, state, rules(&self.config), progress, high_watermark);
-                self.role = Role::Leads(Box::new(Leads::new(leader, now)));
+                self.role = Role::Leads(Box::new(Leads::new(leader, self.log.start(), now)));
                 return self.wake_if(true);
             }
             Some(leader) if state.is_on(own) => {
@@ -199,6 +203,8 @@ impl Inner {
         self.replicas = state.replicas.len();
         let Role::Leads(leads) = &mut self.role else { return Vec::new() };
         let moved = leads.decided(state, now);
-        self.wake_if(moved)
+        let mut told = self.wake_if(moved);
+        told.extend(self.wake_trims());
+        told
     }
 }

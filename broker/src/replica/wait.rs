@@ -18,6 +18,8 @@ pub(crate) struct Waiter {
 pub(super) struct Waiters {
     /// For everything before an offset to be safe.
     safe: BTreeSet<(EndOffset, Waiter)>,
+    /// For all in-sync replicas to begin at an offset.
+    starts: BTreeSet<(EndOffset, Waiter)>,
     /// For anything new to read; the value is the bytes that were safe when they last looked. Each is told once
     /// and then no more until it asks again: whoever does not look costs one mail and not one per append.
     readers: BTreeMap<Waiter, u64>,
@@ -29,6 +31,26 @@ pub(super) struct Waiters {
 impl Waiters {
     pub(super) fn until(&mut self, end: EndOffset, waiter: Waiter) {
         self.safe.insert((end, waiter));
+    }
+
+    pub(super) fn until_begun(&mut self, start: EndOffset, waiter: Waiter) {
+        self.starts.insert((start, waiter));
+    }
+
+    pub(super) fn has_trims(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
+    /// All in-sync replicas begin at an offset.
+    pub(super) fn begun(&mut self, start: EndOffset) -> Vec<(Waiter, Told)> {
+        let mut told = Vec::new();
+        while let Some((wanted, waiter)) = self.starts.first().copied()
+            && wanted <= start
+        {
+            self.starts.pop_first();
+            told.push((waiter, Told::Safe));
+        }
+        told
     }
 
     pub(super) fn watch(&mut self, waiter: Waiter, safe_bytes: u64) {
@@ -77,13 +99,17 @@ impl Waiters {
     /// Something that readers are told along with records has changed: no reason to answer, but to look again.
     pub(super) fn nudge(&mut self) -> Vec<(Waiter, Told)> {
         let readers = core::mem::take(&mut self.readers).into_keys();
+        // Followers are to do the same.
         let followers = core::mem::take(&mut self.followers).into_keys();
-        readers.chain(followers).map(|waiter| (waiter, Told::Readable(0))).collect()
+        let followers = followers.map(|waiter| (waiter, Told::Readable(1)));
+        readers.map(|waiter| (waiter, Told::Readable(0))).chain(followers).collect()
     }
 
     /// The partition is gone, or somebody else's: whoever waits here waits in vain.
     pub(super) fn all_gone(&mut self) -> Vec<(Waiter, Told)> {
-        let safe = core::mem::take(&mut self.safe).into_iter().map(|(_, waiter)| (waiter, Told::Gone));
+        let starts = core::mem::take(&mut self.starts);
+        let safe = core::mem::take(&mut self.safe).into_iter().chain(starts);
+        let safe = safe.map(|(_, waiter)| (waiter, Told::Gone));
         let readers = core::mem::take(&mut self.readers).into_keys();
         let readers = readers.chain(core::mem::take(&mut self.followers).into_keys());
         safe.chain(readers.map(|waiter| (waiter, Told::Readable(u64::MAX)))).collect()

@@ -128,6 +128,9 @@ impl Replication {
         match self.followed.get(&key) {
             Some(leader) => {
                 self.reports.entry(*leader).or_default().insert(key);
+                if let Some(source) = self.sources.get_mut(leader) {
+                    source.look_at_start(key);
+                }
             }
             None => self.in_sync.look_at(replica),
         }

@@ -65,6 +65,10 @@ struct Place {
     phase: Phase,
     /// The position that the session has.
     asked: Option<Position>,
+    /// The beginning that the leader was last told.
+    told_start: EndOffset,
+    /// The leader waits for what it is to be told next.
+    is_urgent: bool,
     failures: u32,
 }
 
@@ -121,11 +125,28 @@ impl Source {
         } else {
             self.drop_place(key);
             let phase = Phase::Ready;
-            let place = Place { replica: replica.clone(), epoch, phase, asked: None, failures: 0 };
+            let place = Place {
+                replica: replica.clone(),
+                epoch,
+                phase,
+                asked: None,
+                told_start: EndOffset::ZERO,
+                is_urgent: false,
+                failures: 0,
+            };
             self.places.insert(key, place);
         }
         self.changed.insert(key);
         true
+    }
+
+    /// The beginning of a partition's log may have moved, for which others may wait.
+    pub(super) fn look_at_start(&mut self, key: Key) {
+        let Some(place) = self.places.get_mut(&key) else { return };
+        if place.replica.going(self.leader).is_some_and(|going| going.log_start > place.told_start) {
+            place.is_urgent = true;
+            self.changed.insert(key);
+        }
     }
 
     pub(super) fn drop_place(&mut self, key: Key) {
@@ -216,7 +237,9 @@ impl Source {
     fn may_ask(&self) -> bool {
         let has_come = |key: &Key| {
             let place = self.places.get(key);
-            place.is_some_and(|place| place.phase == Phase::Ready && place.asked.is_none())
+            place.is_some_and(|place| {
+                place.phase == Phase::Ready && (place.asked.is_none() || place.is_urgent)
+            })
         };
         match self.under_way.len() {
             0 => true,
@@ -271,6 +294,7 @@ impl Source {
             // If it has another role by now, the view that says so is on its way.
             let Some(going) = place.replica.going(self.leader) else { continue };
             place.asked = Some(going.position);
+            (place.told_start, place.is_urgent) = (going.log_start, false);
             let part = FetchPartition {
                 partition: key.1.0,
                 current_leader_epoch: going.position.leader_epoch.0,

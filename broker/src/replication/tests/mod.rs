@@ -303,7 +303,30 @@ fn delete_records(world: &mut World, at: usize, offset: i64) -> i16 {
     let topic = DeleteRecordsTopic { name: TOPIC.into(), partitions: vec![part], ..Default::default() };
     let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
     let sent = world.send(at, 2, &request);
-    world.reply::<DeleteRecordsRequest>(sent).unwrap().topics[0].partitions[0].error_code
+    deleted(world, sent).expect("an answer without time going on")
+}
+
+fn deleted(world: &mut World, sent: Sent) -> Option<i16> {
+    Some(world.reply::<DeleteRecordsRequest>(sent)?.topics[0].partitions[0].error_code)
+}
+
+#[test]
+fn a_deletion_waits_for_all_who_may_lead_next() {
+    let mut world = three(&[]);
+    write(&mut world, 0, "a");
+    write(&mut world, 0, "b");
+    world.sever(0, 2);
+    let part = DeleteRecordsPartition { partition_index: 0, offset: 1, ..Default::default() };
+    let topic = DeleteRecordsTopic { name: TOPIC.into(), partitions: vec![part], ..Default::default() };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    let timed_out = world.send(0, 2, &request);
+    let patient = world.send(0, 2, &DeleteRecordsRequest { timeout_ms: 60_000, ..request });
+    assert_eq!((deleted(&mut world, timed_out), deleted(&mut world, patient)), (None, None));
+    world.advance(1_100);
+    assert_eq!(deleted(&mut world, timed_out), Some(wire::ErrorCode::RequestTimedOut as i16));
+    world.heal();
+    assert_eq!(deleted(&mut world, patient), Some(NONE));
+    check_same(&world);
 }
 
 #[test]

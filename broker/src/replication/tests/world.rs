@@ -96,7 +96,7 @@ impl World {
         for at in 0..count {
             let broker = world.open(at, MemDisk::new());
             world.brokers.push(broker);
-            world.register(at);
+            world.register(at, -1);
         }
         world.rest();
         world
@@ -215,7 +215,7 @@ impl World {
         self.replica(at).check_epoch(LeaderEpoch::UNKNOWN).is_ok()
     }
 
-    fn register(&mut self, at: usize) {
+    fn register(&mut self, at: usize, closed_in: i64) {
         let endpoint =
             |listener: &str, port: u16| Endpoint { listener: listener.into(), host: format!("n{at}"), port };
         let reply = self.control(Command::RegisterBroker {
@@ -225,6 +225,7 @@ impl World {
             peer_listener: "PEERS".into(),
             rack: None,
             directories: Vec::new(),
+            closed_in,
         });
         assert!(matches!(reply, Reply::Registered { .. }), "{reply:?}");
         self.fence(at, false);
@@ -321,7 +322,8 @@ impl World {
     pub(super) fn start(&mut self, at: usize, survive: u8) {
         let disk = self.brokers[at].disk.crash_clone(&mut Rng::new(3), survive);
         self.brokers[at] = self.open(at, disk);
-        self.register(at);
+        let before = self.image.broker(id(at)).map_or(-1, |broker| broker.epoch);
+        self.register(at, if survive == 100 { before } else { -1 });
         self.rest();
     }
 
