@@ -8,7 +8,8 @@ use client::{
     Admin, AdminError, AlterOp, BrokerDescription, ConfigResource, ErrorCode, QuorumDescription,
     QuorumMember, Reassignment,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The setting that keeps new replicas away from a broker (KIP-1066).
 const CORDON: &str = "cordoned.log.dirs";
