@@ -1,6 +1,7 @@
 //! `ottla cluster …`
 
 use crate::connect::{Connect, Done, block_on};
+use crate::members::{Add, Drain, Remove};
 use crate::output::{Json, Output, show, table};
 use clap::{Args, Subcommand};
 use client::core::PartitionMetadata;
@@ -18,6 +19,12 @@ const DISKS_MAX: Duration = Duration::from_secs(3);
 pub(crate) enum Cluster {
     /// Show the nodes, who leads them, and which partitions lack something.
     Info(Info),
+    /// Give a node a vote: it may lead the cluster.
+    Add(Add),
+    /// Move everything away from a node.
+    Drain(Drain),
+    /// Take a node that has ended out of the cluster.
+    Remove(Remove),
 }
 
 /// `ottla cluster info`
@@ -31,8 +38,12 @@ pub(crate) struct Info {
 
 impl Cluster {
     pub(crate) fn run(self) -> Done {
-        let Self::Info(info) = self;
-        block_on(info.run())
+        match self {
+            Self::Info(info) => block_on(info.run()),
+            Self::Add(add) => add.run(),
+            Self::Drain(drain) => drain.run(),
+            Self::Remove(remove) => remove.run(),
+        }
     }
 }
 

@@ -53,6 +53,11 @@ impl Connect {
         })
     }
 
+    /// How long it is worth asking again.
+    pub(crate) const fn patience(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.timeout)
+    }
+
     pub(crate) fn admin(&self) -> Done<Admin> {
         Ok(Admin::new(self.settings()?))
     }

@@ -9,6 +9,8 @@ mod connect;
 mod consume;
 mod format;
 mod group;
+mod members;
+mod moves;
 mod nodes;
 mod output;
 mod perf;

@@ -1,6 +1,8 @@
 //! `ottla topic …`
 
 use crate::connect::{Connect, Done, Failure, block_on};
+use crate::members::usable;
+use crate::moves::{Brokers, carry_out, to_factor};
 use crate::output::{Json, Output, note, say, show, table};
 use clap::{Args, Subcommand};
 use client::{Admin, AlterOp, ConfigResource, CreatedTopic, ErrorCode, NewTopic, TopicDescription};
@@ -76,6 +78,12 @@ pub(crate) struct Alter {
     /// How many partitions there should be; only more is possible.
     #[arg(short, long, value_name = "N")]
     partitions: Option<i32>,
+    /// How many replicas each partition should have.
+    #[arg(short, long, value_name = "N")]
+    replication_factor: Option<u16>,
+    /// Wait until the replicas have moved.
+    #[arg(long)]
+    wait: bool,
     /// A config to set. May be repeated.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     config: Vec<(String, String)>,
@@ -262,8 +270,11 @@ fn list(numbers: &[i32]) -> String {
 
 impl Alter {
     async fn run(self) -> Done {
-        if self.partitions.is_none() && self.config.is_empty() && self.delete_config.is_empty() {
-            return Err(Failure::usage("nothing to change: give --partitions, --config or --delete-config"));
+        let counts = self.partitions.is_some() || self.replication_factor.is_some();
+        if !counts && self.config.is_empty() && self.delete_config.is_empty() {
+            return Err(Failure::usage(
+                "nothing to change: give --partitions, --replication-factor, --config or --delete-config",
+            ));
         }
         let admin = self.connect.admin()?;
         let set = self.config.iter().map(|(key, value)| (key.clone(), AlterOp::Set(value.clone())));
@@ -275,7 +286,22 @@ impl Alter {
         if let Some(total) = self.partitions {
             admin.create_partitions(&self.name, total).await?;
         }
+        if let Some(factor) = self.replication_factor {
+            self.move_replicas(&admin, factor.into()).await?;
+        }
         say(&format!("changed {}", self.name))
+    }
+
+    async fn move_replicas(&self, admin: &Admin, factor: usize) -> Done {
+        if factor == 0 {
+            return Err(Failure::usage("--replication-factor 0: a topic without replicas holds nothing"));
+        }
+        let (cluster, topics) = (admin.describe_cluster().await?, admin.describe_all_topics().await?);
+        let topic = topics.iter().find(|topic| topic.name == self.name);
+        let topic = topic.ok_or_else(|| Failure::not_found(format!("there is no topic {}", self.name)))?;
+        let usable = usable(admin, &cluster.brokers, None).await?;
+        let moves = to_factor(factor, topic, &mut Brokers::new(usable, &topics))?;
+        carry_out(admin, &moves, self.wait).await
     }
 }
 

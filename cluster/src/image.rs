@@ -3,7 +3,7 @@
 //! Persistent maps share structure, so that a change copies a path and not the whole. `replay` is the only
 //! way to make a new one, and says in a [`Delta`] what differs.
 
-use crate::config::{Layers, Overrides, ResourceKind, TopicConfig};
+use crate::config::{CORDON_KEY, Layers, Overrides, ResourceKind, TopicConfig};
 use crate::partition::PartitionState;
 use crate::record::{Record, Registration, Resource};
 use alloc::string::String;
@@ -131,6 +131,15 @@ impl Image {
     /// All registered brokers by id.
     pub fn brokers(&self) -> impl Iterator<Item = &Arc<Registration>> {
         self.brokers.values()
+    }
+
+    /// True for a broker that may get replicas: it serves, and nobody keeps them away from it.
+    #[must_use]
+    pub fn takes_replicas(&self, broker: &Registration) -> bool {
+        let name = alloc::format!("{}", broker.id);
+        let set = self.overrides(ResourceKind::Broker, &name);
+        let is_cordoned = set.and_then(|set| set.get(CORDON_KEY)).is_some_and(|dirs| !dirs.trim().is_empty());
+        !broker.fenced && !is_cordoned
     }
 
     /// What was set for an owner of configs.

@@ -80,7 +80,7 @@ impl Forming {
         let (limits, limits_now) = limits;
         let (shell, mailbox) = unbounded_channel();
         let (router, wanted) = route(&shell, end.clone());
-        let acceptor = Acceptor::new(vec![shell.clone()], limits_now, clock);
+        let acceptor = Acceptor::new(vec![shell], limits_now, clock);
         let mut accepting = JoinSet::new();
         acceptor.accept_on([peers], &mut accepting)?;
         let (tell_over, over) = oneshot::channel();

@@ -173,7 +173,8 @@ impl History {
     }
 
     pub(crate) fn trim_acked(&mut self, partition: &Partition, low: i64) {
-        let volatile = !self.traits(&partition.0).is_flushed;
+        // Who leads next may not have heard of it: a leader answers when it has done it itself.
+        let volatile = !self.traits(&partition.0).is_flushed || self.is_of_cluster;
         let Some(trimmed) = self.trimmed.get_mut(partition).filter(|_| !volatile) else { return };
         trimmed.acked = trimmed.acked.max(low);
     }

@@ -16,5 +16,5 @@ pub mod script;
 mod trace;
 mod world;
 
-pub use report::{FAULTS, MARKS, NOT_DEMANDED, OUTAGES, Report};
-pub use world::{Options, Outcome, run};
+pub use report::{CLUSTER_MARKS, FAULTS, MARKS, NOT_DEMANDED, OUTAGES, Report};
+pub use world::{Options, Outcome, nodes_of, run};

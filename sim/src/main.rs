@@ -4,14 +4,14 @@
 mod planted;
 
 use base::plant::Bug;
-use ottla_sim::{FAULTS, MARKS, OUTAGES, Options, Outcome, Report, run};
+use ottla_sim::{CLUSTER_MARKS, FAULTS, MARKS, OUTAGES, Options, Outcome, Report, nodes_of, run};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let mut campaign =
-        Campaign { seeds: 1, from: 1, nodes: 1, replicas: 3, trace: 0, bug: None, require_all: false };
+        Campaign { seeds: 1, from: 1, nodes: None, replicas: 3, trace: 0, bug: None, require_all: false };
     while let Some(name) = arguments.next() {
         if name == "--require-all" {
             campaign.require_all = true;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         match (name.as_str(), value.parse().ok()) {
             ("--seeds", Some(value)) => campaign.seeds = value,
             ("--from", Some(value)) => campaign.from = value,
-            ("--nodes", Some(value @ 1..=9)) => campaign.nodes = usize::try_from(value).unwrap_or(1),
+            ("--nodes", Some(value @ 1..=9)) => campaign.nodes = usize::try_from(value).ok(),
             ("--replicas", Some(value @ 1..=9)) => campaign.replicas = i16::try_from(value).unwrap_or(1),
             ("--meta", Some(value)) => return Campaign { seeds: value, ..campaign }.compare_twice(),
             ("--hashes", Some(value)) => return Campaign { seeds: value, ..campaign }.print_hashes(),
@@ -53,8 +53,8 @@ fn usage() -> ExitCode {
 struct Campaign {
     seeds: u64,
     from: u64,
-    /// Nodes of each world.
-    nodes: usize,
+    /// Nodes of each world; `None`: the seed says.
+    nodes: Option<usize>,
     /// Replicas of each partition at most.
     replicas: i16,
     /// Events that a failure shows.
@@ -86,9 +86,10 @@ impl Campaign {
         if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 
-    const fn options(&self, seed: u64) -> Options {
+    fn options(&self, seed: u64) -> Options {
         let (keep_trace, bug, replicas) = (self.trace, self.bug, self.replicas);
-        Options { keep_trace, bug, replicas, ..Options::new(seed, self.nodes) }
+        let nodes = self.nodes.unwrap_or_else(|| nodes_of(seed));
+        Options { keep_trace, bug, replicas, ..Options::new(seed, nodes) }
     }
 
     /// Prints a hash over everything that happened in each seed, for comparison with another build.
@@ -126,10 +127,14 @@ impl Campaign {
 
     /// The faults and marks that the campaign must reach and did not.
     fn unreached(&self, total: &Report) -> Vec<&'static str> {
-        let outages = if self.nodes > 1 { OUTAGES } else { &[] };
-        let faults = FAULTS.iter().chain(outages).filter(|fault| !total.faults.contains_key(**fault));
-        let marks = MARKS.iter().filter(|mark| !total.marks.contains_key(**mark));
-        faults.chain(marks).copied().collect()
+        let (is_alone, is_cluster) = (self.nodes == Some(1), self.nodes.is_some_and(|nodes| nodes > 1));
+        let of_one = |list| if is_cluster { &[][..] } else { list };
+        let of_many = |list| if is_alone { &[][..] } else { list };
+        // What is rotten in a cluster cannot be got from another node yet.
+        let faults = FAULTS.iter().filter(|fault| !is_cluster || **fault != "bit flip");
+        let faults = faults.chain(of_many(OUTAGES)).filter(|fault| !total.faults.contains_key(**fault));
+        let marks = of_one(MARKS).iter().chain(of_many(CLUSTER_MARKS));
+        faults.chain(marks.filter(|mark| !total.marks.contains_key(**mark))).copied().collect()
     }
 
     /// Runs seeds twice: everything that happened must be the same.

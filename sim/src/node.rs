@@ -15,6 +15,9 @@ pub(crate) const CLIENTS: Listening = Listening { name: "PLAINTEXT", port: 9092 
 /// Where the other nodes of a cluster do.
 pub(crate) const PEERS: Listening = Listening { name: "PEERS", port: 9093 };
 
+/// Nodes that form the cluster; more than these join it.
+const VOTERS: usize = 3;
+
 /// A listener that every node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listening {
@@ -44,6 +47,8 @@ pub(crate) struct SimNode {
     pub(crate) crashed: bool,
     /// When each owner will be woken.
     pub(crate) wakes: BTreeMap<Owner, (u64, Instant)>,
+    /// How often in a row each owner wanted to be woken at once.
+    pub(crate) hurries: BTreeMap<Owner, u32>,
     /// It is down and its start is on the way.
     pub(crate) start_pending: bool,
     /// The last start ended in a crash.
@@ -93,6 +98,7 @@ impl SimNode {
             incarnation: 0,
             crashed: true,
             wakes: BTreeMap::new(),
+            hurries: BTreeMap::new(),
             start_pending: true,
             start_crashed: false,
             slow_until: Instant::ZERO,
@@ -292,19 +298,29 @@ fn cluster_settings(index: usize, options: &Options, rng: &mut Rng) -> Overrides
     let set = |key: &str, value: String| (key.to_owned(), value);
     let listener = |at: Listening| format!("{}://{}:{}", at.name, host(index), at.port);
     let voter = |index: usize| format!("{}@{}:{}", index + 1, host(index), PEERS.port);
-    let voters: Vec<_> = (0..options.nodes).map(voter).collect();
+    let voters: Vec<_> = (0..options.nodes.min(VOTERS)).map(voter).collect();
     // Short enough for a run to see many sessions end.
     let session = rng.between(400, 6_000);
-    Overrides::from([
+    let mut settings = Overrides::from([
         set("node.id", (index + 1).to_string()),
         set("listeners", format!("{},{}", listener(CLIENTS), listener(PEERS))),
         set("controller.listener.names", PEERS.name.into()),
-        set("controller.quorum.voters", voters.join(",")),
         set("offsets.topic.replication.factor", options.replicas.to_string()),
         set("broker.session.timeout.ms", session.to_string()),
         set("broker.heartbeat.interval.ms", (session / rng.between(3, 6)).to_string()),
         set("replica.lag.time.max.ms", rng.between(300, 5_000).to_string()),
-    ])
+    ]);
+    if index < VOTERS {
+        settings.extend([set("controller.quorum.voters", voters.join(","))]);
+    } else {
+        // The others are admitted by whoever answers.
+        let servers: Vec<_> = (0..VOTERS).map(|index| format!("{}:{}", host(index), PEERS.port)).collect();
+        settings.extend([
+            set("process.roles", "broker".into()),
+            set("controller.quorum.bootstrap.servers", servers.join(",")),
+        ]);
+    }
+    settings
 }
 
 /// Arms a planted bug for this thread, if there is one.

@@ -5,6 +5,11 @@ use ottla_sim::{Options, run};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bugs that take a cluster to be seen.
+const OF_CLUSTERS: &[Bug] = &[Bug::A1, Bug::A3, Bug::A4, Bug::A7, Bug::A8, Bug::A11, Bug::E10];
+/// The nodes of a cluster for them.
+const CLUSTER: usize = 3;
+
 /// One recorded seed per bug: `RULE SEED` per line.
 const RECORDED: &str = include_str!("../planted.txt");
 
@@ -16,7 +21,8 @@ pub(crate) fn search(seeds: u64) -> ExitCode {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
-        while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let all: Vec<Bug> = Bug::ALL.iter().chain(OF_CLUSTERS).copied().collect();
+        while let Some(bug) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
             found.push((*bug, (1..=seeds).find(|seed| is_caught(*bug, *seed))));
         }
         found
@@ -50,7 +56,7 @@ pub(crate) fn replay() -> ExitCode {
             println!("planted.txt: {line} is no rule and seed");
             return ExitCode::FAILURE;
         };
-        let clean = run(Options::new(seed, 1)).failure.is_none();
+        let clean = run(Options::new(seed, nodes_for(bug))).failure.is_none();
         if is_caught(bug, seed) && clean {
             caught += 1;
         } else {
@@ -64,14 +70,19 @@ pub(crate) fn replay() -> ExitCode {
     if missed == 0 && caught > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// In a world of how many nodes a bug is looked for.
+fn nodes_for(bug: Bug) -> usize {
+    if OF_CLUSTERS.contains(&bug) { CLUSTER } else { 1 }
+}
+
 /// The bug that breaks a rule.
 pub(crate) fn named(rule: &str) -> Option<Bug> {
-    Bug::ALL.iter().find(|bug| format!("{bug:?}") == rule).copied()
+    Bug::ALL.iter().chain(OF_CLUSTERS).find(|bug| format!("{bug:?}") == rule).copied()
 }
 
 /// A bug is caught when an oracle speaks, or when an invariant in the node trips.
 fn is_caught(bug: Bug, seed: u64) -> bool {
-    let options = Options { bug: Some(bug), ..Options::new(seed, 1) };
+    let options = Options { bug: Some(bug), ..Options::new(seed, nodes_for(bug)) };
     let outcome = std::panic::catch_unwind(|| run(options).failure.is_some());
     outcome.unwrap_or(true)
 }

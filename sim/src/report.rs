@@ -70,6 +70,30 @@ pub const MARKS: &[&str] = &[
     "tail_cut",
 ];
 
+/// The marks that a campaign of clusters must reach.
+pub const CLUSTER_MARKS: &[&str] = &[
+    "duplicate_batch_found",
+    "follower_could_not_take",
+    "follower_cut",
+    "follower_diverges",
+    "follower_out_of_range",
+    "follower_refused",
+    "follower_start_moved",
+    "follower_starts_over",
+    "gone_process_fenced",
+    "in_sync_change_not_answered",
+    "in_sync_change_refused",
+    "in_sync_changed",
+    "leadership_lost",
+    "partition_led_anew",
+    "produce_timed_out",
+    "question_asked_again",
+    "quorum_leader_gone",
+    "repeated_answer_dropped",
+    "session_expired",
+    "snapshot_installed",
+];
+
 /// Held by `every_script_holds_on_the_machine`.
 pub(crate) const NO_CLIENT: &str = "no simulated client asks for it; a script does";
 const ONE_AT_A_TIME: &str = "clients wait for each answer before they ask again; a unit test does not";
@@ -77,12 +101,17 @@ const ALL_IN_MEMORY: &str = "the page cache is never dropped under the node; a u
 const SELDOM: &str = "a few seeds in a thousand reach it, too few to demand it of each campaign";
 const BOUND: &str = "a bound that is far above what a run reaches; a unit test reaches it";
 const SECOND_NODE: &str = "takes a second node";
+const ANOTHER_CLUSTER: &str =
+    "takes a node of another cluster, or another disk, or a client that poses as a node";
+const FIVE: &str = "takes more nodes than the voters: a run of five has them";
+const MEMBERSHIP: &str = "no run changes the members of its cluster; tests of the membership do";
 const COMPACTION: &str = "unique keys leave nothing of this kind; the compaction's own tests do";
 
 /// All other marks, and why no campaign is asked for them.
 pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("api_versions_downgraded", NO_CLIENT),
     ("assignment_too_large", BOUND),
+    ("broker_registers_again", SELDOM),
     ("batch_emptied", COMPACTION),
     ("batch_recompressed", NO_CLIENT),
     ("commit_too_large", BOUND),
@@ -92,27 +121,49 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("damage_before_start", SELDOM),
     ("decision_spans_entries", BOUND),
     ("empty_group_removed", SELDOM),
+    ("end_not_known_yet", SELDOM),
     ("expiry_continued", BOUND),
     ("fetch_cut_short", ONE_AT_A_TIME),
+    ("fetch_not_answered", SELDOM),
     ("fetch_of_cold_records", ALL_IN_MEMORY),
     ("fetch_session_epoch_refused", NO_CLIENT),
     ("fetch_session_evicted", NO_CLIENT),
     ("fetch_stands_in_line", ONE_AT_A_TIME),
+    ("follower_begins_with_the_batch", SELDOM),
+    ("follower_does_not_wait", SELDOM),
+    ("follower_of_an_earlier_life", SELDOM),
+    ("follower_session_refused", SELDOM),
     ("foreign_group_record_skipped", SECOND_NODE),
+    ("founder_finds_a_cluster", SELDOM),
     ("group_full", NO_CLIENT),
     ("index_dropped", SELDOM),
     ("job_of_deleted_partition", SELDOM),
+    ("late_answer_dropped", SELDOM),
     ("late_load_dropped", SELDOM),
     ("late_member_removed", SELDOM),
+    ("late_report_dropped", SELDOM),
+    ("leader_hands_over_to_lose_its_vote", MEMBERSHIP),
+    ("link_garbled", ANOTHER_CLUSTER),
+    ("link_not_greeted", SELDOM),
+    ("link_refused", ANOTHER_CLUSTER),
     ("loaded_group_too_large", BOUND),
+    ("log_before_a_fetched_snapshot", SELDOM),
     ("log_started_over", SELDOM),
     ("log_truncated", SELDOM),
+    ("member_came_with_another_disk", ANOTHER_CLUSTER),
+    ("member_forgotten", MEMBERSHIP),
     ("nobody_rejoined", SELDOM),
+    ("node_admitted", FIVE),
+    ("node_leaves", SELDOM),
     ("not_controller", SECOND_NODE),
     ("null_key_refused", NO_CLIENT),
+    ("own_snapshot_outdated", SELDOM),
+    ("partition_moved_away", MEMBERSHIP),
+    ("peer_is_another", ANOTHER_CLUSTER),
     ("pending_member_expired", SELDOM),
     ("produce_timed_out", NO_CLIENT),
     ("producers_forgotten", SELDOM),
+    ("question_given_up", SELDOM),
     ("quorum_garbled_message", SECOND_NODE),
     ("quorum_joint_left", SECOND_NODE),
     ("quorum_late_rejection", SECOND_NODE),
@@ -120,17 +171,23 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("quorum_leaver_hands_over", SECOND_NODE),
     ("quorum_refused_message", SECOND_NODE),
     ("quorum_snapshot_of_an_earlier_leader", SECOND_NODE),
+    ("report_of_a_stranger", ANOTHER_CLUSTER),
     ("retention_deleted", SELDOM),
     ("shard_settles", SELDOM),
     ("snapshot_dropped", SELDOM),
+    ("snapshot_fetch_failed", SELDOM),
+    ("snapshot_fetch_refused", SELDOM),
     ("snapshot_without_space", SELDOM),
     ("static_member_removed_by_name", NO_CLIENT),
+    ("stranger_refused", ANOTHER_CLUSTER),
     ("swap_completed_on_open", SELDOM),
     ("sync_timeout", SELDOM),
     ("tail_of_closed_segment_cut", SELDOM),
     ("timestamp_in_the_future", NO_CLIENT),
     ("unfinished_decision_aborted", SECOND_NODE),
+    ("unknown_follower", SELDOM),
     ("wall_clock_doubted", SELDOM),
+    ("wrong_node_reached", ANOTHER_CLUSTER),
 ];
 
 /// Counts of one run, or of many.

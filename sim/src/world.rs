@@ -100,6 +100,16 @@ struct World {
     slowness: u32,
 }
 
+/// How many nodes the world of a seed has, if nobody says: one, often three, now and then five.
+#[must_use]
+pub fn nodes_of(seed: u64) -> usize {
+    match Rng::new(seed).fork(6).below(10) {
+        0 => 5,
+        1..=4 => 3,
+        _ => 1,
+    }
+}
+
 /// Runs one seed.
 #[must_use]
 pub fn run(options: Options) -> Outcome {

@@ -96,7 +96,11 @@ fn partition(metadata: &Metadata, now: Now) -> PartitionData {
             replica_directory_id: member.directory,
             log_end_offset: end(if member.node == own { committed } else { member.matched }),
             last_fetch_timestamp: heard,
-            last_caught_up_timestamp: if member.matched >= committed { heard } else { -1 },
+            last_caught_up_timestamp: if member.node == own || member.matched >= committed {
+                heard
+            } else {
+                -1
+            },
             ..ReplicaState::default()
         }
     };

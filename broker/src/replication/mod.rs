@@ -327,7 +327,10 @@ impl Replication {
                 let number = self.links.ask(line, version, &request, fx);
                 source.asked(number);
             }
-            if let Some(at) = source.wake_at() {
+            // What rests is looked at when there is a link to ask over.
+            if self.links.is_up(line)
+                && let Some(at) = source.wake_at()
+            {
                 fx.wake(at);
             }
         }

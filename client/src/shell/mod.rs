@@ -13,8 +13,8 @@ mod producer;
 pub use admin::{
     Admin, AdminError, AlterOp, BrokerDescription, ClusterDescription, ConfigEntry, ConfigResource,
     ConfigSource, CreatedTopic, GroupDescription, GroupListing, GroupMember, GroupOffset, LogDir,
-    LogDirPartition, NewTopic, OffsetAt, OffsetSpec, QuorumDescription, QuorumMember, TopicDescription,
-    TopicListing,
+    LogDirPartition, NewTopic, OffsetAt, OffsetSpec, OngoingReassignment, QuorumDescription, QuorumMember,
+    Reassignment, TopicDescription, TopicListing,
 };
 pub use consumer::{Consumer, Polled};
 pub use producer::{Deliver, Producer};

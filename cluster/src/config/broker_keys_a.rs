@@ -44,7 +44,7 @@ pub(super) const BROKER_KEYS_A: &[ConfigKey] = &[
     row("controller.quota.window.num", Kind::Int, Some("11"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("controller.quota.window.size.seconds", Kind::Int, Some("1"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("controller.socket.timeout.ms", Kind::Int, Some("30000"), Valid::Any, Update::ReadOnly, None, Effect::None),
-    row("cordoned.log.dirs", Kind::List, Some(""), Valid::Any, Update::PerBroker, None, Effect::None),
+    row("cordoned.log.dirs", Kind::List, Some(""), Valid::Any, Update::PerBroker, None, Effect::Used("Not empty (* for all): the broker gets no new replicas; what it holds stays.")),
     row("create.topic.policy.class.name", Kind::Class, None, Valid::Any, Update::ReadOnly, None, Effect::None),
     row("default.replication.factor", Kind::Int, Some("1"), Valid::Any, Update::ReadOnly, None, Effect::Used("The target number of replicas of a topic that is created without one; fewer while the cluster is smaller.")),
     row("delegation.token.expiry.check.interval.ms", Kind::Long, Some("3600000"), Valid::Any, Update::ReadOnly, None, Effect::None),

@@ -24,6 +24,9 @@ use alloc::format;
 /// The key that sets the durability of topics that do not choose their own: `flushed` or `replicated`.
 pub const DURABILITY_KEY: &str = "ottla.durability";
 
+/// The key that keeps new replicas away from a broker (KIP-1066).
+pub(crate) const CORDON_KEY: &str = "cordoned.log.dirs";
+
 /// Where our default is not Kafka's: the key, Kafka's default, and why.
 pub const OWN_DEFAULTS: &[(&str, &str, &str)] = &[
     ("controller.listener.names", "none", "A node needs no file."),

@@ -205,17 +205,18 @@ pub(super) fn balance(image: &Image, soft: &Defaults, leaders: bool, records: &m
     Reply::Balanced { is_more }
 }
 
-/// Brokers that may get replicas, and how many they have.
+/// Brokers that may get replicas, how many they have, and of how many they are the preferred leader.
 struct Plan<'a> {
     image: &'a Image,
     replicas: BTreeMap<BrokerId, usize>,
+    preferred: BTreeMap<BrokerId, usize>,
     living: usize,
     moving: usize,
 }
 
 impl<'a> Plan<'a> {
     fn new(image: &'a Image) -> Self {
-        let living = image.brokers().filter(|broker| !broker.fenced);
+        let living = image.brokers().filter(|broker| image.takes_replicas(broker));
         let mut replicas: BTreeMap<BrokerId, usize> = living.map(|broker| (broker.id, 0)).collect();
         let states = || image.topics().flat_map(|topic| &topic.partitions);
         for id in states().flat_map(|state| &state.replicas) {
@@ -223,8 +224,12 @@ impl<'a> Plan<'a> {
                 *count += 1;
             }
         }
+        let mut preferred = BTreeMap::new();
+        for first in states().filter_map(|state| state.replicas.first()) {
+            *preferred.entry(*first).or_default() += 1;
+        }
         let moving = states().filter(|state| state.is_moving()).count();
-        Self { image, living: replicas.len(), replicas, moving }
+        Self { image, living: replicas.len(), replicas, preferred, moving }
     }
 
     /// The replicas with as many more as are wanted, each where the fewest are, in a rack that has none if there is one.
@@ -240,7 +245,24 @@ impl<'a> Plan<'a> {
             to.push(next);
         }
         self.moving += 1;
+        self.prefer_who_leads_least(&mut to);
         Some(to)
+    }
+
+    /// Whoever was there first need not lead for ever: the preferred leader is who leads the fewest.
+    fn prefer_who_leads_least(&mut self, to: &mut [BrokerId]) {
+        let led = |id: &BrokerId| self.preferred.get(id).copied().unwrap_or(0);
+        let before = to.first().copied();
+        // The first one counts itself already.
+        let key = |(at, id): &(usize, &BrokerId)| (led(id) - usize::from(*at == 0).min(led(id)), *at);
+        let Some((at, first)) = to.iter().enumerate().min_by_key(key).map(|(at, id)| (at, *id)) else {
+            return;
+        };
+        to[..=at].rotate_right(1);
+        if let Some(count) = before.and_then(|id| self.preferred.get_mut(&id)) {
+            *count -= 1;
+        }
+        *self.preferred.entry(first).or_default() += 1;
     }
 
     fn next_beside(&self, to: &[BrokerId]) -> Option<BrokerId> {

@@ -255,11 +255,20 @@ struct Placement {
     next: usize,
 }
 
+/// Brokers that take replicas, one rack after the other and then again: neighbours stand in different racks, as far as there
+/// are any.
+fn by_turns_of_racks(image: &Image) -> Vec<BrokerId> {
+    let mut racks: BTreeMap<Option<&str>, Vec<BrokerId>> = BTreeMap::new();
+    for broker in image.brokers().filter(|broker| image.takes_replicas(broker)) {
+        racks.entry(broker.rack.as_deref()).or_default().push(broker.id);
+    }
+    let deepest = racks.values().map(Vec::len).max().unwrap_or(0);
+    (0..deepest).flat_map(|turn| racks.values().filter_map(move |rack| rack.get(turn).copied())).collect()
+}
+
 impl Placement {
     fn new(image: &Image) -> Self {
-        let brokers: Vec<BrokerId> =
-            image.brokers().filter(|broker| !broker.fenced).map(|broker| broker.id).collect();
-        Self { brokers, next: image.topic_count() }
+        Self { brokers: by_turns_of_racks(image), next: image.topic_count() }
     }
 
     fn place(&mut self, count: i32, factor: Factor, target: i16) -> Outcome<Vec<Vec<BrokerId>>> {

@@ -38,7 +38,7 @@ pub(crate) enum Role {
     Down,
     /// It has not heard from the controller since it started.
     Idle,
-    Leads(Leader),
+    Leads(Box<Leader>),
     Follows(BrokerId, Follower),
 }
 
@@ -115,7 +115,7 @@ impl Replica {
         self.role = match state.leader {
             Some(leader) if leader == self.id => {
                 let own = Progress { log_end: self.log.end(), flushed };
-                Role::Leads(Leader::new(self.id, state, rules, own, self.high_watermark))
+                Role::Leads(Box::new(Leader::new(self.id, state, rules, own, self.high_watermark)))
             }
             Some(leader) => {
                 let end = self.log.end();

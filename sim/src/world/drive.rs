@@ -6,6 +6,9 @@ use super::{Span, World};
 use base::Instant;
 use broker::{ConnId, Effects, Input, Job, Mail, Owner};
 
+/// An owner wants to be woken at once at most so often in a row.
+const HURRIES_MAX: u32 = 1_000;
+
 impl World {
     pub(super) fn seat(&self, node: usize, owner: Owner) -> Seat {
         Seat { node, incarnation: self.nodes[node].incarnation, owner }
@@ -106,7 +109,18 @@ impl World {
             self.hang_up_link(seat, link);
         }
         self.note_wake(seat, effects.wake_at);
-        Ok(())
+        self.look_for_hurry(seat, effects.wake_at)
+    }
+
+    /// Who wants to be woken at once, again and again, does nothing but burn a processor.
+    fn look_for_hurry(&mut self, seat: Seat, wake_at: Option<Instant>) -> Result<(), String> {
+        let is_at_once = wake_at.is_some_and(|at| at <= self.now);
+        let hurries = self.nodes[seat.node].hurries.entry(seat.owner).or_default();
+        *hurries = if is_at_once { *hurries + 1 } else { 0 };
+        if *hurries < HURRIES_MAX {
+            return Ok(());
+        }
+        Err(format!("the owner {:?} of node {} turns in circles", seat.owner, seat.node + 1))
     }
 
     fn node_closes(&mut self, conn: ConnId, log: &[broker::LogLine]) -> Result<(), String> {

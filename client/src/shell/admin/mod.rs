@@ -4,8 +4,10 @@ mod cluster;
 mod configs;
 mod error;
 mod groups;
+mod members;
 mod offsets;
 mod quorum;
+mod reassignments;
 mod topics;
 
 pub use cluster::{BrokerDescription, ClusterDescription, LogDir, LogDirPartition};
@@ -14,6 +16,7 @@ pub use error::AdminError;
 pub use groups::{GroupDescription, GroupListing, GroupMember, GroupOffset};
 pub use offsets::{OffsetAt, OffsetSpec};
 pub use quorum::{QuorumDescription, QuorumMember};
+pub use reassignments::{OngoingReassignment, Reassignment};
 pub use topics::{CreatedTopic, NewTopic, TopicDescription, TopicListing};
 
 use super::clock::seed;
