@@ -57,7 +57,7 @@ impl StoreError {
     pub(crate) fn is_no_space(&self) -> bool {
         match self {
             Self::Append(error) => matches!(error, AppendError::NoSpace),
-            Self::Disk(error) => error.kind == DiskErrorKind::NoSpace,
+            Self::Disk(error) | Self::Open(OpenLogError::Disk(error)) => error.kind == DiskErrorKind::NoSpace,
             Self::Open(_) | Self::Scan(_) | Self::Damaged(_) => false,
         }
     }
@@ -169,10 +169,7 @@ impl RaftStore {
         let Some(first) = entries.first() else { return Ok(()) };
         let position = offset_of(first.index);
         if position < inner.log.end() {
-            inner
-                .log
-                .truncate_to(position, Now::default())
-                .map_err(|error| StoreError::Scan(error.to_string()))?;
+            inner.log.truncate_to(position, Now::default()).map_err(StoreError::Open)?;
         }
         for entry in entries {
             append(&mut inner.log, entry)?;
@@ -256,7 +253,7 @@ impl Inner {
         files::write_snapshot_file(dir, &file)?;
         self.snapshot = point.index;
         let after = EndOffset(offset_of(point.index).0 + 1);
-        self.log.start_over_at(after, Now::default()).map_err(|error| StoreError::Scan(error.to_string()))?;
+        self.log.start_over_at(after, Now::default()).map_err(StoreError::Open)?;
         self.installed = Some(image);
         Ok(())
     }
@@ -337,7 +334,7 @@ fn read_entries(log: &mut Log, snapshot: &SnapshotPoint) -> Result<Vec<Entry>, S
     let from = EndOffset(offset_of(snapshot.index).0 + 1).max(log.start());
     if log.end() < from {
         // Everything in the log is covered by the snapshot, and the log was cut back by a crash: begin after it.
-        log.start_over_at(from, Now::default()).map_err(|error| StoreError::Scan(error.to_string()))?;
+        log.start_over_at(from, Now::default()).map_err(StoreError::Open)?;
         return Ok(entries);
     }
     let end = log.end();
@@ -348,7 +345,7 @@ fn read_entries(log: &mut Log, snapshot: &SnapshotPoint) -> Result<Vec<Entry>, S
     if entries.first().is_some_and(|first: &Entry| first.term < snapshot.term) {
         // A crash struck between a fetched snapshot and the end of the log that it replaces.
         hit!(log_before_a_fetched_snapshot);
-        log.start_over_at(from, Now::default()).map_err(|error| StoreError::Scan(error.to_string()))?;
+        log.start_over_at(from, Now::default()).map_err(StoreError::Open)?;
         entries.clear();
     }
     Ok(entries)
