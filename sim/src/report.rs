@@ -120,6 +120,8 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("connection_refused", NO_CLIENT),
     ("damage_before_start", SELDOM),
     ("decision_spans_entries", BOUND),
+    ("deletion_timed_out", SELDOM),
+    ("deletion_waits_for_followers", SECOND_NODE),
     ("empty_group_removed", SELDOM),
     ("end_not_known_yet", SELDOM),
     ("expiry_continued", BOUND),
