@@ -24,8 +24,29 @@ struct Member {
 }
 
 impl Cluster {
-    /// Starts so many nodes on empty directories and waits until all serve.
+    /// Starts so many nodes on empty directories, which form a cluster, and waits until all serve.
     pub(super) fn start(name: &str, count: usize) -> Result<Self, String> {
+        let mut cluster = Self::prepare(name, count, |_, peers| {
+            let voters: Vec<_> = (1..).zip(peers).map(|(id, peer)| format!("{id}@{peer}")).collect();
+            format!("controller.quorum.voters={}", voters.join(","))
+        })?;
+        let begun: Result<Vec<_>, _> = cluster.members.iter_mut().map(Member::spawn).collect();
+        begun?.into_iter().try_for_each(Serving::wait)?;
+        Ok(cluster)
+    }
+
+    /// Starts one node on an empty directory. The others join it when they are started.
+    pub(super) fn start_one(name: &str, count: usize) -> Result<Self, String> {
+        let mut cluster = Self::prepare(name, count, |at, peers| match at {
+            0 => String::new(),
+            _ => format!("controller.quorum.bootstrap.servers={}", peers[0]),
+        })?;
+        cluster.restart(0)?;
+        Ok(cluster)
+    }
+
+    /// Chooses addresses and writes config files, each with a line of its own.
+    fn prepare(name: &str, count: usize, line: impl Fn(usize, &[String]) -> String) -> Result<Self, String> {
         let lane = root().join("target/lanes").join(name);
         if lane.exists() {
             std::fs::remove_dir_all(&lane).map_err(|error| format!("{}: {error}", lane.display()))?;
@@ -33,18 +54,19 @@ impl Cluster {
         std::fs::create_dir_all(&lane).map_err(|error| error.to_string())?;
         let mut clients = free_addresses(2 * count)?;
         let peers = clients.split_off(count);
-        let voters: Vec<_> = (1..).zip(&peers).map(|(id, peer)| format!("{id}@{peer}")).collect();
         let mut members = Vec::new();
         for (at, clients) in clients.into_iter().enumerate() {
             let config = lane.join(format!("node-{}.properties", at + 1));
-            let text = properties(at + 1, &clients, &peers[at], &voters.join(","), &lane);
+            let text = properties(at + 1, &clients, &peers[at], &line(at, &peers), &lane);
             std::fs::write(&config, text).map_err(|error| error.to_string())?;
             members.push(Member { child: None, config, clients });
         }
-        let mut cluster = Self { members };
-        let begun: Result<Vec<_>, _> = cluster.members.iter_mut().map(Member::spawn).collect();
-        begun?.into_iter().try_for_each(Serving::wait)?;
-        Ok(cluster)
+        Ok(Self { members })
+    }
+
+    /// Takes the disk of a node that does not run.
+    pub(super) fn wipe(&self, at: usize) -> Result<(), String> {
+        std::fs::remove_dir_all(self.members[at].config.with_extension("")).map_err(|error| error.to_string())
     }
 
     /// Where clients begin: any of these.
@@ -161,12 +183,12 @@ fn free_addresses(count: usize) -> Result<Vec<String>, String> {
     if free.len() == count { Ok(free) } else { Err("there are not enough free ports".into()) }
 }
 
-fn properties(id: usize, clients: &str, peers: &str, voters: &str, lane: &Path) -> String {
+fn properties(id: usize, clients: &str, peers: &str, line: &str, lane: &Path) -> String {
     let data = lane.join(format!("node-{id}"));
     format!(
         "node.id={id}
 process.roles=broker,controller
-controller.quorum.voters={voters}
+{line}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://{clients},CONTROLLER://{peers}
 log.dirs={}

@@ -2,6 +2,7 @@
 
 mod clients;
 pub(crate) mod cluster;
+mod grow;
 mod kafka;
 mod leaders;
 mod members;
