@@ -32,7 +32,8 @@ pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
     };
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "-p", "ottla-cli"])?;
     run(kills)?;
-    super::grow::run()
+    super::grow::run()?;
+    super::outage::run()
 }
 
 /// All faults, `kills` of the first kind.

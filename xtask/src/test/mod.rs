@@ -8,6 +8,7 @@ mod leaders;
 mod members;
 mod metrics;
 pub(crate) mod node;
+mod outage;
 mod power;
 mod process;
 mod script;

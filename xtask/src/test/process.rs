@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<(), String> {
     super::power::run_all()?;
     super::cluster::run(super::cluster::KILLS)?;
     super::grow::run()?;
+    super::outage::run()?;
     hostile()?;
     super::metrics::run()?;
     crate::tour::take(&crate::tour::Input::choose(&[])?)
