@@ -192,7 +192,10 @@ impl Quorum {
             self.hurry = Some(left - 1);
         } else {
             self.hurry = None;
-            let _unpromotable = self.node.campaign();
+            // The crate asks for votes even for a learner, and panics on one who wins because it knows of no voter.
+            if self.node.raft.promotable() {
+                let _pending_change = self.node.campaign();
+            }
         }
     }
 
