@@ -18,7 +18,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale
   test [--install] [--lane NAME]...
                       everything that CI runs, or the named lanes; --install gets missing system packages
-  cluster [KILLS]     only the cluster of the lane `process`: three nodes under kill -9, pauses and restarts
+  cluster [KILLS]     only the clusters of the lane `process`: kill -9, pauses, restarts, growth, power loss (as root)
   tidy                the rules of the house: edges, fences, sizes
   bench [ROW]... [--blocks N] [--seconds S] [--report]
                       this broker, Apache Kafka and the floor, interleaved; --report prints the last results

@@ -22,7 +22,7 @@ const PARTITIONS: usize = 3;
 const RATE: &str = "200";
 /// How long writes may stand still, and a node may take to be in sync again.
 const PATIENCE: Duration = Duration::from_secs(60);
-const TOPIC: &str = "survivor";
+pub(super) const TOPIC: &str = "survivor";
 
 /// Only this: with as many kills as a text says.
 pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
@@ -31,7 +31,9 @@ pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
         Some(text) => text.parse().map_err(|_| format!("{text} is no number of kills"))?,
     };
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "-p", "ottla-cli"])?;
-    run(kills)
+    run(kills)?;
+    super::grow::run()?;
+    super::outage::run()
 }
 
 /// All faults, `kills` of the first kind.
@@ -174,7 +176,7 @@ fn taken_over(oracles: &mut [Oracle], victim: usize) -> Result<Duration, String>
 }
 
 /// Waits until every replica is in sync; how long that took.
-fn whole(cluster: &Cluster) -> Result<Duration, String> {
+pub(super) fn whole(cluster: &Cluster) -> Result<Duration, String> {
     let start = now();
     loop {
         let told = cluster.cli(&["cluster", "info", "--output", "json"]);
@@ -189,7 +191,7 @@ fn whole(cluster: &Cluster) -> Result<Duration, String> {
 }
 
 /// Every line that was acknowledged is there, once and in order, and nothing else.
-fn check(cluster: &Cluster, written: &[usize]) -> Result<(), String> {
+pub(super) fn check(cluster: &Cluster, written: &[usize]) -> Result<(), String> {
     for (partition, count) in written.iter().enumerate() {
         let (brokers, partition) = (cluster.bootstrap(), partition.to_string());
         let found = capture("kcat", &["-C", "-b", &brokers, "-t", TOPIC, "-p", &partition, "-e", "-q"])?;
@@ -208,10 +210,10 @@ fn check(cluster: &Cluster, written: &[usize]) -> Result<(), String> {
 }
 
 /// What the client says at a mark.
-struct Mark {
+pub(super) struct Mark {
     /// Times between acknowledgements in milliseconds, by partition.
     gaps: Vec<u64>,
-    failures: u64,
+    pub(super) failures: u64,
 }
 
 impl Mark {
@@ -222,19 +224,19 @@ impl Mark {
         Some(Self { gaps, failures: words.nth(1)?.parse().ok()? })
     }
 
-    fn gap(&self) -> u64 {
+    pub(super) fn gap(&self) -> u64 {
         self.gaps.iter().copied().max().unwrap_or(0)
     }
 }
 
 /// The client.
-struct Load {
+pub(super) struct Load {
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Load {
-    fn start(bootstrap: &str) -> Result<Self, String> {
+    pub(super) fn start(bootstrap: &str) -> Result<Self, String> {
         let mut child = Command::new(environment("confluent")?)
             .args(["clients/python/cluster_load.py", bootstrap, TOPIC, &PARTITIONS.to_string(), RATE])
             .current_dir(root())
@@ -256,7 +258,7 @@ impl Load {
     }
 
     /// The gaps since the last mark.
-    fn mark(&mut self) -> Result<Mark, String> {
+    pub(super) fn mark(&mut self) -> Result<Mark, String> {
         let line = self.ask("mark")?;
         Mark::parse(&line).ok_or_else(|| format!("the client says {line:?}"))
     }
@@ -268,7 +270,7 @@ impl Load {
     }
 
     /// Until every partition has been written to for a second.
-    fn wait_until_written(&mut self) -> Result<(), String> {
+    pub(super) fn wait_until_written(&mut self) -> Result<(), String> {
         let (start, mut good) = (now(), 0);
         while good < 10 {
             sleep(Duration::from_millis(100));
@@ -282,7 +284,7 @@ impl Load {
     }
 
     /// Stops it; how many lines of each partition are acknowledged.
-    fn end(mut self) -> Result<Vec<usize>, String> {
+    pub(super) fn end(mut self) -> Result<Vec<usize>, String> {
         let line = self.ask("end")?;
         let wrong = || format!("the client says {line:?}");
         let mut words = line.strip_prefix("done ").ok_or_else(wrong)?.split(' ');

@@ -24,27 +24,64 @@ struct Member {
 }
 
 impl Cluster {
-    /// Starts so many nodes on empty directories and waits until all serve.
+    /// Starts so many nodes on empty directories, which form a cluster, and waits until all serve.
     pub(super) fn start(name: &str, count: usize) -> Result<Self, String> {
+        Self::start_in(&root().join("target/lanes").join(name), count, "")
+    }
+
+    /// The same in a directory of its own, with a line more in each config file.
+    pub(super) fn start_in(lane: &Path, count: usize, line: &str) -> Result<Self, String> {
+        let mut cluster = Self::prepare(lane, count, |_, peers| {
+            let voters: Vec<_> = (1..).zip(peers).map(|(id, peer)| format!("{id}@{peer}")).collect();
+            format!("controller.quorum.voters={}\n{line}", voters.join(","))
+        })?;
+        cluster.restart_all()?;
+        Ok(cluster)
+    }
+
+    /// Starts all nodes on their directories as they are and waits until all serve.
+    pub(super) fn restart_all(&mut self) -> Result<(), String> {
+        let begun: Result<Vec<_>, _> = self.members.iter_mut().map(Member::spawn).collect();
+        begun?.into_iter().try_for_each(Serving::wait)
+    }
+
+    /// SIGKILL to all.
+    pub(super) fn kill_all(&mut self) {
+        self.members.iter_mut().for_each(Member::kill);
+    }
+
+    /// Starts one node on an empty directory. The others join it when they are started.
+    pub(super) fn start_one(name: &str, count: usize) -> Result<Self, String> {
         let lane = root().join("target/lanes").join(name);
+        let mut cluster = Self::prepare(&lane, count, |at, peers| match at {
+            0 => String::new(),
+            _ => format!("controller.quorum.bootstrap.servers={}", peers[0]),
+        })?;
+        cluster.restart(0)?;
+        Ok(cluster)
+    }
+
+    /// Chooses addresses and writes config files, each with a line of its own.
+    fn prepare(lane: &Path, count: usize, line: impl Fn(usize, &[String]) -> String) -> Result<Self, String> {
         if lane.exists() {
-            std::fs::remove_dir_all(&lane).map_err(|error| format!("{}: {error}", lane.display()))?;
+            std::fs::remove_dir_all(lane).map_err(|error| format!("{}: {error}", lane.display()))?;
         }
-        std::fs::create_dir_all(&lane).map_err(|error| error.to_string())?;
+        std::fs::create_dir_all(lane).map_err(|error| error.to_string())?;
         let mut clients = free_addresses(2 * count)?;
         let peers = clients.split_off(count);
-        let voters: Vec<_> = (1..).zip(&peers).map(|(id, peer)| format!("{id}@{peer}")).collect();
         let mut members = Vec::new();
         for (at, clients) in clients.into_iter().enumerate() {
             let config = lane.join(format!("node-{}.properties", at + 1));
-            let text = properties(at + 1, &clients, &peers[at], &voters.join(","), &lane);
+            let text = properties(at + 1, &clients, &peers[at], &line(at, &peers), lane);
             std::fs::write(&config, text).map_err(|error| error.to_string())?;
             members.push(Member { child: None, config, clients });
         }
-        let mut cluster = Self { members };
-        let begun: Result<Vec<_>, _> = cluster.members.iter_mut().map(Member::spawn).collect();
-        begun?.into_iter().try_for_each(Serving::wait)?;
-        Ok(cluster)
+        Ok(Self { members })
+    }
+
+    /// Takes the disk of a node that does not run.
+    pub(super) fn wipe(&self, at: usize) -> Result<(), String> {
+        std::fs::remove_dir_all(self.members[at].config.with_extension("")).map_err(|error| error.to_string())
     }
 
     /// Where clients begin: any of these.
@@ -100,7 +137,7 @@ impl Cluster {
 
 impl Member {
     fn spawn(&mut self) -> Result<Serving, String> {
-        let log = self.config.with_extension("log");
+        let log = self.log();
         let log = std::fs::File::options().create(true).append(true).open(log);
         let mut child = Command::new(root().join("target/debug/ottla"))
             .args(["server", "--http", "127.0.0.1:0", "--config"])
@@ -112,7 +149,14 @@ impl Member {
             .map_err(|error| format!("ottla cannot be started: {error}"))?;
         let output = child.stdout.take().ok_or("no output")?;
         self.child = Some(child);
-        Ok(Serving { lines: BufReader::new(output).lines(), config: self.config.clone() })
+        Ok(Serving { lines: BufReader::new(output).lines(), log: self.log() })
+    }
+
+    /// What it prints, outside of the file system that may be cut off.
+    fn log(&self) -> PathBuf {
+        let name: Vec<_> = self.config.iter().rev().take(2).collect();
+        let name: Vec<_> = name.iter().rev().map(|part| part.to_string_lossy()).collect();
+        root().join("target/lanes").join(name.join("-")).with_extension("log")
     }
 
     fn kill(&mut self) {
@@ -133,13 +177,12 @@ impl Drop for Member {
 /// A process that has been started.
 struct Serving {
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    config: PathBuf,
+    log: PathBuf,
 }
 
 impl Serving {
     /// Until it says where it serves clients.
     fn wait(mut self) -> Result<(), String> {
-        let log = self.config.with_extension("log");
         match self.lines.next() {
             Some(Ok(line)) if line.starts_with("kafka=") => {
                 // Keeps the pipe open: it prints a few more lines.
@@ -147,7 +190,7 @@ impl Serving {
                 Ok(())
             }
             Some(other) => Err(format!("expected kafka= on the first line, found {other:?}")),
-            None => Err(format!("ottla ended before it served; see {}", log.display())),
+            None => Err(format!("ottla ended before it served; see {}", self.log.display())),
         }
     }
 }
@@ -161,12 +204,12 @@ fn free_addresses(count: usize) -> Result<Vec<String>, String> {
     if free.len() == count { Ok(free) } else { Err("there are not enough free ports".into()) }
 }
 
-fn properties(id: usize, clients: &str, peers: &str, voters: &str, lane: &Path) -> String {
+fn properties(id: usize, clients: &str, peers: &str, line: &str, lane: &Path) -> String {
     let data = lane.join(format!("node-{id}"));
     format!(
         "node.id={id}
 process.roles=broker,controller
-controller.quorum.voters={voters}
+{line}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://{clients},CONTROLLER://{peers}
 log.dirs={}

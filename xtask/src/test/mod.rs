@@ -2,11 +2,13 @@
 
 mod clients;
 pub(crate) mod cluster;
+mod grow;
 mod kafka;
 mod leaders;
 mod members;
 mod metrics;
 pub(crate) mod node;
+mod outage;
 mod power;
 mod process;
 mod script;

@@ -48,13 +48,13 @@ pub(crate) fn run_all() -> Result<(), String> {
 }
 
 /// A file system in an image.
-struct Volume {
+pub(super) struct Volume {
     image: PathBuf,
-    mount: PathBuf,
+    pub(super) mount: PathBuf,
 }
 
 impl Volume {
-    fn create(name: &str, mebibytes: u64) -> Result<Self, String> {
+    pub(super) fn create(name: &str, mebibytes: u64) -> Result<Self, String> {
         let lanes = root().join("target/lanes");
         let volume = Self { image: lanes.join(format!("{name}.img")), mount: lanes.join(name) };
         std::fs::create_dir_all(&volume.mount).map_err(|error| error.to_string())?;
@@ -71,11 +71,11 @@ impl Volume {
     }
 
     /// From here on nothing reaches the image.
-    fn cut_power(&self) -> Result<(), String> {
+    pub(super) fn cut_power(&self) -> Result<(), String> {
         capture("python3", &["-c", SHUTDOWN, &self.mount.to_string_lossy()]).map(|_| ())
     }
 
-    fn power_on(&self) -> Result<(), String> {
+    pub(super) fn power_on(&self) -> Result<(), String> {
         capture("umount", &[&self.mount.to_string_lossy()])?;
         self.mount()
     }
@@ -122,7 +122,7 @@ fn cut_power(durability: &str) -> Result<usize, String> {
 }
 
 /// Counts what is missing; on a topic that promises more, nothing may be out of order or there twice either.
-fn check(durability: &str, kept: &mut Vec<String>, found: Vec<String>) -> Result<usize, String> {
+pub(super) fn check(durability: &str, kept: &mut Vec<String>, found: Vec<String>) -> Result<usize, String> {
     let there: HashSet<&String> = found.iter().collect();
     let lost = kept.iter().filter(|line| !there.contains(line)).count();
     if durability == "flushed" && lost == 0 && *kept != found {
@@ -172,7 +172,7 @@ fn feed(producer: &mut Child, lines: &[String]) -> Result<(), String> {
 }
 
 /// Sends lines and waits until all of them are acknowledged.
-fn produce(address: &str, topic: &str, lines: &[String]) -> Result<(), String> {
+pub(super) fn produce(address: &str, topic: &str, lines: &[String]) -> Result<(), String> {
     let mut producer = producer(address, topic, &["-X", "message.timeout.ms=30000"])?;
     feed(&mut producer, lines)?;
     let ended = producer.wait_with_output().map_err(|error| error.to_string())?;
@@ -182,7 +182,7 @@ fn produce(address: &str, topic: &str, lines: &[String]) -> Result<(), String> {
     Err(format!("lines were not acknowledged: {}", String::from_utf8_lossy(&ended.stderr)))
 }
 
-fn consume(address: &str, topic: &str) -> Result<Vec<String>, String> {
+pub(super) fn consume(address: &str, topic: &str) -> Result<Vec<String>, String> {
     let found = capture("kcat", &["-C", "-b", address, "-t", topic, "-p", "0", "-e", "-q"])?;
     Ok(found.lines().map(str::to_owned).collect())
 }

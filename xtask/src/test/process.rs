@@ -17,6 +17,8 @@ pub(crate) fn run() -> Result<(), String> {
     kill_loop()?;
     super::power::run_all()?;
     super::cluster::run(super::cluster::KILLS)?;
+    super::grow::run()?;
+    super::outage::run()?;
     hostile()?;
     super::metrics::run()?;
     crate::tour::take(&crate::tour::Input::choose(&[])?)

@@ -1,0 +1,65 @@
+//! A single node with data becomes a cluster of three, loses a process and a disk, and becomes smaller again, while an
+//! idempotent client writes: what an operator does, by the commands that an operator has.
+
+use super::cluster::{Load, TOPIC, check, whole};
+use super::members::Cluster;
+use crate::shell::say;
+
+pub(super) fn run() -> Result<(), String> {
+    let mut cluster = Cluster::start_one("grow", 3)?;
+    cluster.cli(&["topic", "create", TOPIC, "-p", "3"])?;
+    let mut load = Load::start(&cluster.bootstrap())?;
+    load.mark()?;
+    say("\n| step | writes stood still, ms |\n|---|---:|");
+    step("two more nodes join and get votes", &mut load, || {
+        cluster.restart(1)?;
+        cluster.restart(2)?;
+        vote(&cluster, "2")?;
+        vote(&cluster, "3")
+    })?;
+    step("the topic gets three replicas, two of them in sync at least", &mut load, || {
+        cluster.cli(&["topic", "alter", TOPIC, "--replication-factor", "3", "--wait"])?;
+        cluster.cli(&["topic", "alter", TOPIC, "-c", "min.insync.replicas=2"])?;
+        whole(&cluster).map(drop)
+    })?;
+    step("the first node dies and starts again", &mut load, || {
+        cluster.kill(0);
+        cluster.restart(0)?;
+        whole(&cluster).map(drop)
+    })?;
+    step("the second node loses its disk", &mut load, || {
+        cluster.kill(1);
+        cluster.wipe(1)?;
+        cluster.restart(1)?;
+        whole(&cluster)?;
+        vote(&cluster, "2")
+    })?;
+    step("the third node leaves", &mut load, || {
+        cluster.cli(&["topic", "alter", TOPIC, "-c", "min.insync.replicas=1"])?;
+        cluster.cli(&["cluster", "drain", "3", "--wait"])?;
+        cluster.terminate(2)?;
+        cluster.cli(&["cluster", "remove", "3"]).map(drop)
+    })?;
+    let failures = load.mark()?.failures;
+    let written = load.end()?;
+    if failures > 0 {
+        return Err(format!("the client was told of {failures} failures"));
+    }
+    check(&cluster, &written)?;
+    let lines: usize = written.iter().sum();
+    say(&format!("1, 3 and 2 nodes: {lines} lines acknowledged, 0 lost, 0 duplicated, 0 reordered"));
+    Ok(())
+}
+
+/// Does something while the client writes, and prints what the client noticed.
+fn step(name: &str, load: &mut Load, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    load.mark()?;
+    work().map_err(|error| format!("{name}: {error}"))?;
+    load.wait_until_written()?;
+    say(&format!("| {name} | {} |", load.mark()?.gap()));
+    Ok(())
+}
+
+fn vote(cluster: &Cluster, id: &str) -> Result<(), String> {
+    cluster.cli(&["cluster", "add", "--voter", id]).map(drop)
+}
