@@ -175,11 +175,16 @@ impl Node<'_> {
     fn member(&self) -> Option<(&'static str, &QuorumMember)> {
         let quorum = self.picture.quorum.as_ref()?;
         let find = |members: &'_ [QuorumMember]| members.iter().position(|member| member.id == self.id);
-        if let Some(at) = find(&quorum.voters) {
-            let role = if quorum.leader == Some(self.id) { "leader" } else { "voter" };
-            return Some((role, &quorum.voters[at]));
+        let voter = find(&quorum.voters).map(|at| &quorum.voters[at]);
+        let learner = find(&quorum.observers).map(|at| &quorum.observers[at]);
+        match (voter, learner) {
+            (Some(voter), Some(learner)) if learner.log_end > voter.log_end => {
+                Some(("learner, old disk votes", learner))
+            }
+            (Some(voter), _) if quorum.leader == Some(self.id) => Some(("leader", voter)),
+            (Some(voter), _) => Some(("voter", voter)),
+            (None, learner) => Some(("learner", learner?)),
         }
-        find(&quorum.observers).map(|at| ("learner", &quorum.observers[at]))
     }
 
     fn lag(&self) -> Option<i64> {
@@ -336,6 +341,15 @@ mod tests {
         assert_eq!(words[6], ["9", "-", "no", "broker", "leader", "0", "0", "0", "0", "-"]);
         assert_eq!(words[9], ["t", "1", "2", "1,2,3", "2"]);
         assert_eq!(words.last().unwrap()[..3], ["t", "2", "none"]);
+    }
+
+    #[test]
+    fn a_node_with_a_new_disk_is_a_learner_whose_old_disk_votes() {
+        let mut picture = picture();
+        let quorum = picture.quorum.as_mut().unwrap();
+        quorum.observers.push(member(1, Some(100)));
+        let row = picture.nodes()[0].row();
+        assert_eq!(row[4..6], ["learner, old disk votes", "0"]);
     }
 
     #[test]

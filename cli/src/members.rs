@@ -65,17 +65,25 @@ impl Add {
         let admin = self.connect.admin()?;
         let quorum = admin.describe_quorum().await?;
         let id = self.voter;
-        if quorum.voters.iter().any(|voter| voter.id == id) {
+        let old = newest(&quorum.voters, id);
+        // A node that came back with another disk is a learner, and its vote is with the old one.
+        let learner = newest(&quorum.observers, id);
+        let learner = learner.filter(|learner| old.is_none_or(|old| learner.log_end > old.log_end));
+        if old.is_some() && learner.is_none() {
             return say(&format!("node {id} has a vote already"));
         }
-        let member = newest(&quorum.observers, id).ok_or_else(|| {
+        let member = learner.ok_or_else(|| {
             Failure::not_found(format!(
                 "node {id} is no member of this cluster: start it with controller.quorum.bootstrap.servers naming a node of this cluster"
             ))
         })?;
-        let after = quorum.voters.len() + 1;
+        let after = quorum.voters.len() + usize::from(old.is_none());
         if self.dry_run {
             return say(&format!("node {id} would get a vote: {after} voters"));
+        }
+        if let Some(old) = old {
+            patiently(&self.connect, || admin.remove_voter(id, old.directory)).await?;
+            note(&format!("the disk that node {id} had before has no vote any more"));
         }
         patiently(&self.connect, || admin.add_voter(id, member.directory)).await?;
         say(&format!("node {id} has a vote: {after} voters"))

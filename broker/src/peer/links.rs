@@ -17,6 +17,8 @@ use wire::{ApiKey, Message, Reader, Request, Str};
 const BACKOFF_MIN: Span = Span::from_millis(20);
 /// The longest pause.
 const BACKOFF_MAX: Span = Span::from_millis(500);
+/// A link that was up for so long has worked: whoever ends one at once, again and again, is not dialled at once again.
+const WORKED: Span = Span::from_millis(500);
 /// How long the other end may take to greet.
 const GREETING_MAX: Span = Span::from_secs(3);
 
@@ -58,7 +60,8 @@ enum State {
     Dialing,
     /// Until it is given up.
     Greeting(Instant),
-    Up,
+    /// Since then.
+    Up(Instant),
 }
 
 #[derive(Debug)]
@@ -127,7 +130,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
 
     /// True once both ends have greeted.
     pub(crate) fn is_up(&self, to: K) -> bool {
-        self.links.get(&to).is_some_and(|link| matches!(link.state, State::Up))
+        self.links.get(&to).is_some_and(|link| matches!(link.state, State::Up(_)))
     }
 
     /// Asks something; the number names the answer. `None` while the link is not up.
@@ -151,7 +154,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         request: &R,
         fx: &mut Effects,
     ) -> Option<i32> {
-        let link = self.links.get(&to).filter(|link| matches!(link.state, State::Up))?;
+        let link = self.links.get(&to).filter(|link| matches!(link.state, State::Up(_)))?;
         self.next_number = self.next_number.wrapping_add(1).max(1);
         match encode_request(self.next_number, Some(&Str::from("ottla")), version, request) {
             Ok(encoded) => {
@@ -207,7 +210,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         if key != ApiKey::PeerGreet {
             return Some(Heard::Answer { to, number, version, body });
         }
-        match self.greeted(to, body) {
+        match self.greeted(now, to, body) {
             Ok(who) => Some(Heard::Up { to, who }),
             Err(reason) => {
                 hit!(link_refused);
@@ -218,7 +221,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         }
     }
 
-    fn greeted(&mut self, to: K, mut body: Reader) -> Result<Greeted, String> {
+    fn greeted(&mut self, now: Instant, to: K, mut body: Reader) -> Result<Greeted, String> {
         let greeting = PeerGreetResponse::decode(&mut body, 0).map_err(|error| error.to_string())?;
         if greeting.error_code != 0 {
             let told = greeting.error_message.map(|text| text.as_str().to_owned());
@@ -229,8 +232,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
             return Err(format!("it belongs to cluster {theirs}, and this node to {own}"));
         }
         if let Some(link) = self.links.get_mut(&to) {
-            link.state = State::Up;
-            link.failures = 0;
+            link.state = State::Up(now);
         }
         Ok(Greeted { cluster_id: theirs, node: BrokerId(greeting.node_id), directory: greeting.directory_id })
     }
@@ -248,14 +250,18 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
 
     fn fail(&mut self, now: Instant, to: K, why: Down, hangs_up: bool, fx: &mut Effects) -> Heard<K> {
         let Some(link) = self.links.get_mut(&to) else { return Heard::Down { to, why, was_up: false } };
-        let was_up = matches!(link.state, State::Up);
+        let was_up = matches!(link.state, State::Up(_));
+        let has_worked = matches!(link.state, State::Up(since) if now.since(since) >= WORKED);
+        if has_worked {
+            link.failures = 0;
+        }
         self.names.remove(&link.id);
         if hangs_up {
             fx.hang_ups.push(link.id);
         }
         link.asked.clear();
         // What worked until now is tried again at once: a refusal then tells that the process is gone.
-        let pause = if was_up { Span::ZERO } else { backoff(link.failures, &mut self.rng) };
+        let pause = if has_worked { Span::ZERO } else { backoff(link.failures, &mut self.rng) };
         link.failures += 1;
         link.state = State::Resting(now + pause);
         self.due.insert((now + pause, to));
@@ -277,7 +283,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
                     hit!(link_not_greeted);
                     heard.push(self.fail(now, to, Down::Lost, true, fx));
                 }
-                State::Resting(_) | State::Greeting(_) | State::Dialing | State::Up => {}
+                State::Resting(_) | State::Greeting(_) | State::Dialing | State::Up(_) => {}
             }
         }
         if let Some((at, _)) = self.due.first() {

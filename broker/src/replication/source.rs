@@ -48,12 +48,16 @@ pub(super) struct Source {
     /// The session was refused: until then nothing is asked.
     paused_until: Option<Instant>,
     failures: u32,
+    /// Requests so far.
+    requests: u64,
     pause_max: Span,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct UnderWay {
     number: i32,
+    /// Its place among all requests.
+    request: u64,
     until: Instant,
 }
 
@@ -63,8 +67,10 @@ struct Place {
     replica: Arc<Replica>,
     epoch: LeaderEpoch,
     phase: Phase,
-    /// The position that the session has.
-    asked: Option<Position>,
+    /// The position that the session has, and the request that said so.
+    asked: Option<(Position, u64)>,
+    /// The position that it had before: an answer to an earlier request is about that one (A4).
+    before: Option<Position>,
     /// The beginning that the leader was last told.
     told_start: EndOffset,
     /// The leader waits for what it is to be told next.
@@ -92,6 +98,7 @@ impl Source {
             resting: BTreeSet::new(),
             paused_until: None,
             failures: 0,
+            requests: 0,
             pause_max,
         }
     }
@@ -130,6 +137,7 @@ impl Source {
                 epoch,
                 phase,
                 asked: None,
+                before: None,
                 told_start: EndOffset::ZERO,
                 is_urgent: false,
                 failures: 0,
@@ -166,7 +174,7 @@ impl Source {
         self.under_way.clear();
         self.forgotten.clear();
         for (key, place) in &mut self.places {
-            place.asked = None;
+            (place.asked, place.before) = (None, None);
             self.changed.insert(*key);
         }
     }
@@ -206,6 +214,7 @@ impl Source {
         if self.paused_until.is_some() || !self.may_ask() {
             return None;
         }
+        self.requests += 1;
         let named = self.named(config);
         if !self.places.values().any(|place| place.asked.is_some()) {
             // The session, if there is one, is left to be forgotten by the leader.
@@ -229,7 +238,7 @@ impl Source {
             ..FetchRequest::default()
         };
         let wait = config.replica_fetch_wait_max + ANSWER_MAX;
-        self.under_way.push_back(UnderWay { number: 0, until: now + wait });
+        self.under_way.push_back(UnderWay { number: 0, request: self.requests, until: now + wait });
         Some((request, FETCH_VERSION))
     }
 
@@ -293,7 +302,8 @@ impl Source {
             };
             // If it has another role by now, the view that says so is on its way.
             let Some(going) = place.replica.going(self.leader) else { continue };
-            place.asked = Some(going.position);
+            place.before = place.asked.map(|(position, _)| position);
+            place.asked = Some((going.position, self.requests));
             (place.told_start, place.is_urgent) = (going.log_start, false);
             let part = FetchPartition {
                 partition: key.1.0,
@@ -314,9 +324,9 @@ impl Source {
 
     /// Takes an answer. They come in the order of the requests.
     pub(super) fn answered(&mut self, number: i32, response: FetchResponse, taking: &mut Taking<'_>) {
-        if self.under_way.front().is_none_or(|oldest| oldest.number != number) {
+        let Some(oldest) = self.under_way.front().copied().filter(|oldest| oldest.number == number) else {
             return;
-        }
+        };
         self.under_way.pop_front();
         if response.error_code != 0 {
             hit!(follower_session_refused);
@@ -334,14 +344,15 @@ impl Source {
         for topic in response.responses {
             for data in topic.partitions {
                 let key = (TopicId(topic.topic_id), PartitionIndex(data.partition_index));
-                self.part_answered(key, &data, taking);
+                self.part_answered(key, oldest.request, &data, taking);
             }
         }
     }
 
-    fn part_answered(&mut self, key: Key, data: &PartitionData, taking: &mut Taking<'_>) {
+    fn part_answered(&mut self, key: Key, request: u64, data: &PartitionData, taking: &mut Taking<'_>) {
         let Some(place) = self.places.get(&key).filter(|place| place.phase == Phase::Ready) else { return };
-        let Some(asked) = place.asked else { return };
+        let Some((asked, named_by)) = place.asked else { return };
+        let Some(asked) = (if named_by <= request { Some(asked) } else { place.before }) else { return };
         if data.error_code == ErrorCode::None as i16 {
             self.part_served(key, asked, data, taking);
         } else if data.error_code == ErrorCode::OffsetOutOfRange as i16 {
@@ -416,7 +427,7 @@ impl Source {
     fn cut(&mut self, key: Key, epoch: LeaderEpoch, cut: Cut, taking: &mut Taking<'_>) {
         let Some(place) = self.places.get_mut(&key) else { return };
         place.phase = Phase::Cutting;
-        place.asked = None;
+        (place.asked, place.before) = (None, None);
         self.forgotten.insert(key);
         taking.fx.jobs.push(Job::Cut { replica: place.replica.clone(), epoch, cut, now: taking.now });
     }
@@ -427,7 +438,7 @@ impl Source {
         let until = now + pause(place.failures, self.pause_max);
         place.failures = place.failures.saturating_add(1);
         place.phase = Phase::Resting(until);
-        place.asked = None;
+        (place.asked, place.before) = (None, None);
         self.forgotten.insert(key);
         self.resting.insert((until, key));
     }

@@ -80,7 +80,7 @@ fn nothing_is_said_before_both_have_greeted_and_every_answer_finds_its_question(
 fn a_lost_link_is_dialled_again_at_once_and_then_more_and_more_seldom() {
     let mut links = links();
     let mut link = up(&mut links);
-    let mut now = 10;
+    let mut now = 1_000;
     let mut pauses = Vec::new();
     for turn in 0..8 {
         let mut fx = Effects::default();
@@ -99,6 +99,15 @@ fn a_lost_link_is_dialled_again_at_once_and_then_more_and_more_seldom() {
     assert!(pauses.windows(2).all(|pair| pair[1] <= 500) && pauses[7] >= 250, "{pauses:?}");
     let mut fx = Effects::default();
     assert!(links.down(at(now), LinkId(1), Down::Lost, &mut fx).is_none(), "an earlier link is nobody's");
+}
+
+#[test]
+fn whoever_ends_a_link_at_once_is_not_dialled_at_once_again() {
+    let mut links = links();
+    let link = up(&mut links);
+    let mut fx = Effects::default();
+    links.down(at(10), link, Down::Lost, &mut fx);
+    assert!(fx.wake_at.is_some_and(|due| due > at(10)), "{:?}", fx.wake_at);
 }
 
 #[test]
