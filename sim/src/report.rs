@@ -175,6 +175,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("quorum_snapshot_of_an_earlier_leader", SECOND_NODE),
     ("report_of_a_stranger", ANOTHER_CLUSTER),
     ("retention_deleted", SELDOM),
+    ("server_says_who_it_is", FIVE),
     ("shard_settles", SELDOM),
     ("snapshot_dropped", SELDOM),
     ("snapshot_fetch_failed", SELDOM),
