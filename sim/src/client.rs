@@ -2,6 +2,7 @@
 
 mod route;
 
+use route::FETCH_WITH_EPOCHS;
 pub(crate) use route::Route;
 
 use crate::admin::Admin;
@@ -335,7 +336,7 @@ impl Client {
         };
         let topic =
             FetchTopic { topic: partition.0.as_str().into(), partitions: vec![part], ..Default::default() };
-        let request = FetchRequest {
+        let mut request = FetchRequest {
             replica_id: -1,
             max_wait_ms: i32::try_from(rng.between(0, 200)).unwrap_or(0),
             min_bytes: 1,
@@ -345,6 +346,9 @@ impl Client {
             ..Default::default()
         };
         let version = i16::try_from(rng.between(4, 12)).unwrap_or(4);
+        if version >= FETCH_WITH_EPOCHS {
+            request.topics[0].partitions[0].current_leader_epoch = self.route.epoch();
+        }
         self.frame(version, &request, Awaited::Fetch(reading))
     }
 

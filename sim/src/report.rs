@@ -32,6 +32,8 @@ pub const OUTAGES: &[&str] = &[
     "pause",
     "controller killed",
     "rolling restart",
+    "left in good order",
+    "left in haste",
 ];
 
 /// The marks that a campaign must reach.
@@ -85,6 +87,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "in_sync_change_refused",
     "in_sync_changed",
     "leadership_lost",
+    "node_leaves",
     "partition_led_anew",
     "produce_timed_out",
     "question_asked_again",
@@ -156,7 +159,6 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("member_forgotten", MEMBERSHIP),
     ("nobody_rejoined", SELDOM),
     ("node_admitted", FIVE),
-    ("node_leaves", SELDOM),
     ("not_controller", SECOND_NODE),
     ("null_key_refused", NO_CLIENT),
     ("own_snapshot_outdated", SELDOM),
@@ -175,6 +177,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("quorum_snapshot_of_an_earlier_leader", SECOND_NODE),
     ("report_of_a_stranger", ANOTHER_CLUSTER),
     ("retention_deleted", SELDOM),
+    ("server_says_who_it_is", FIVE),
     ("shard_settles", SELDOM),
     ("snapshot_dropped", SELDOM),
     ("snapshot_fetch_failed", SELDOM),

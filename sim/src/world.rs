@@ -267,6 +267,10 @@ impl World {
                 self.lose_patience(name, correlation);
                 Ok(())
             }
+            Event::Leave(seat, until) => {
+                self.leave(seat, until);
+                Ok(())
+            }
             Event::Start(node) => self.start_node(node),
             Event::Fault => self.fault(),
             Event::Mend(outage) => {

@@ -49,7 +49,7 @@ impl Metadata {
         if !is_due
             || self.snapshotting
             || self.removals > 0
-            || !self.removed.is_empty()
+            || (!self.removed.is_empty() && !self.has_all_open())
             || self.open.is_some()
         {
             return;
@@ -63,6 +63,11 @@ impl Metadata {
         self.snapshotting = true;
         let image = Arc::new(self.committed.clone());
         fx.jobs.push(Job::SnapshotMetadata { store: self.store.clone(), image, point });
+    }
+
+    /// True if whatever is deleted from now on is among the replicas, and so removed at once.
+    fn has_all_open(&self) -> bool {
+        self.is_serving() && self.unopened.is_none()
     }
 
     /// A snapshot is written, or is not.

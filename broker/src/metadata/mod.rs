@@ -157,6 +157,7 @@ impl Metadata {
     pub fn start(&mut self, now: Now, fx: &mut Effects) {
         let all = partitions::everything(&self.committed);
         self.apply_delta(&all, now, fx);
+        self.want_links(fx);
         self.go_on(now, fx);
     }
 

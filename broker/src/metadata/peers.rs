@@ -109,7 +109,11 @@ impl Metadata {
     /// Something came over a link, or a link came or went.
     pub(super) fn heard(&mut self, now: Now, heard: Heard<BrokerId>, fx: &mut Effects) {
         match heard {
-            Heard::Up { to, who: Greeted { node, directory, .. } } if node == to => {
+            Heard::Up { to, who: Greeted { node, directory, .. } } if node == to || Book::is_nameless(to) => {
+                if Book::is_nameless(to) {
+                    hit!(server_says_who_it_is);
+                    self.peers.book.name(to, node);
+                }
                 self.peers.book.note_directory(node, directory);
                 self.want_links(fx);
             }

@@ -15,11 +15,26 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// What the node's own file says: where the voters are, not who they are.
+    /// What the node's own file says: where the voters are, not who they are. Of servers that it names it does not even say
+    /// which nodes they are: until they do, they have numbers that no node has.
     pub(crate) fn new(config: &NodeConfig) -> Self {
         let address = |host: &String, port| Address { host: host.clone(), port };
         let voters = config.voters.iter().map(|voter| (voter.id, address(&voter.host, voter.port)));
-        Self { addresses: voters.collect(), nodes: BTreeMap::new() }
+        let servers = (1..).map(|at: i32| BrokerId(-at)).zip(&config.bootstrap_servers);
+        let servers = servers.map(|(id, (host, port))| (id, address(host, *port)));
+        Self { addresses: voters.chain(servers).collect(), nodes: BTreeMap::new() }
+    }
+
+    /// True for the number of a server that has not said which node it is.
+    pub(crate) const fn is_nameless(node: BrokerId) -> bool {
+        node.0 < 0
+    }
+
+    /// A server has said which node it is.
+    pub(crate) fn name(&mut self, server: BrokerId, node: BrokerId) {
+        if let Some(address) = self.addresses.remove(&server) {
+            self.addresses.entry(node).or_insert(address);
+        }
     }
 
     /// What a node has said of itself.

@@ -4,6 +4,11 @@ use crate::node::{self, CLIENTS};
 use base::Rng;
 use wire::metadata::MetadataResponse;
 
+/// "I do not know."
+const NO_EPOCH: i32 = -1;
+/// The first version of Fetch in which a client says which leader epoch it knows.
+pub(crate) const FETCH_WITH_EPOCHS: i16 = 9;
+
 /// A client's way through the cluster. Where there is one node, there is nothing to look for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
@@ -13,16 +18,23 @@ pub(crate) struct Route {
     is_lost: bool,
     /// It has learned that it has to connect to another node.
     moves: bool,
+    /// The epoch of the leader that it has found.
+    epoch: i32,
 }
 
 impl Route {
     pub(crate) const fn new(nodes: usize, at: usize) -> Self {
-        Self { nodes, at: at % nodes, is_lost: nodes > 1, moves: false }
+        Self { nodes, at: at % nodes, is_lost: nodes > 1, moves: false, epoch: NO_EPOCH }
     }
 
     /// The node that it talks to.
     pub(crate) const fn at(&self) -> usize {
         self.at
+    }
+
+    /// The epoch of its partition's leader, as far as it was told.
+    pub(crate) const fn epoch(&self) -> i32 {
+        self.epoch
     }
 
     pub(crate) const fn is_in_cluster(&self) -> bool {
@@ -81,7 +93,10 @@ impl Route {
         };
         // A leader that has just gone may be named and not be among the brokers.
         match metadata.brokers.iter().find(|broker| broker.node_id == part.leader_id) {
-            Some(broker) => self.found(broker.node_id, &broker.host, broker.port),
+            Some(broker) => {
+                self.epoch = part.leader_epoch;
+                self.found(broker.node_id, &broker.host, broker.port)
+            }
             None => Ok(()),
         }
     }

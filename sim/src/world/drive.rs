@@ -160,7 +160,7 @@ impl World {
         self.input(seat, Input::Tick)
     }
 
-    fn deliver(&mut self, to: Seat, mail: Mail, delay: Span) {
+    pub(super) fn deliver(&mut self, to: Seat, mail: Mail, delay: Span) {
         self.at(delay, Event::Input(to, Input::Mail(mail)));
     }
 

@@ -42,7 +42,7 @@ impl World {
                 self.crash(index);
             }
             5 => self.break_connection(),
-            6..=7 => self.stop_cleanly(index),
+            6..=7 => self.stop(index),
             8 => return Some(self.fill_disk(index)),
             9 => self.fail_disk(index, "fsync error", (Operation::Sync, 5), Fault::LostSync),
             10 => self.fail_disk(index, "read error", (Operation::Read, 200), Fault::Io),
@@ -61,7 +61,7 @@ impl World {
                 self.nodes[index].is_starved = true;
                 self.nodes[index].disk.inject(Operation::Write, skip, Fault::NoSpace);
             }
-            14 if self.swarm.stops => self.stop_cleanly(index),
+            14 if self.swarm.stops => self.stop(index),
             _ => {}
         }
         None

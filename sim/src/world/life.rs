@@ -1,9 +1,14 @@
 //! The lives of the nodes: starts, ends by crash, ends that were asked for.
 
-use super::queue::Event;
+use super::queue::{Event, Seat};
 use super::{Instant, Span, World};
 use crate::node::{Process, Started};
-use broker::Owner;
+use broker::{Mail, Owner};
+
+/// How long a node that is to stop waits for others to lead.
+const LEAVES_WITHIN: Span = Span::from_secs(5);
+/// How often it is looked at meanwhile.
+const LOOKS_EVERY: Span = Span::from_millis(50);
 
 impl World {
     pub(super) fn start_node(&mut self, index: usize) -> Result<(), String> {
@@ -123,6 +128,30 @@ impl World {
         }
     }
 
+    /// A node is to stop: in a cluster it has others lead first, mostly, if they do so in time.
+    pub(super) fn stop(&mut self, index: usize) {
+        if !self.is_cluster() || self.rng.chance(1, 3) {
+            return self.stop_cleanly(index);
+        }
+        let seat = self.seat(index, Owner::Metadata);
+        if self.nodes[index].is_serving() {
+            self.deliver(seat, Mail::Leave, Span::ZERO);
+            self.at(LOOKS_EVERY, Event::Leave(seat, self.now + LEAVES_WITHIN));
+        }
+    }
+
+    /// Stops a node that others do not need any more, or that has waited for long enough.
+    pub(super) fn leave(&mut self, seat: Seat, until: Instant) {
+        let Some(booted) = self.nodes[seat.node].booted().filter(|_| self.is_alive(seat)) else { return };
+        let has_left = booted.metadata.has_left();
+        if has_left || self.now >= until {
+            self.report.count(if has_left { "left in good order" } else { "left in haste" });
+            self.end_process(seat.node);
+        } else {
+            self.at(LOOKS_EVERY, Event::Leave(seat, until));
+        }
+    }
+
     /// SIGTERM: everything is flushed and the directory says so.
     pub(super) fn stop_cleanly(&mut self, index: usize) {
         let node = &mut self.nodes[index];
@@ -130,6 +159,12 @@ impl World {
         if !booted.metadata.is_serving() || node.paused_until > self.now {
             return;
         }
+        self.end_process(index);
+    }
+
+    fn end_process(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let Some(booted) = node.booted() else { return };
         self.report.count("clean shutdown");
         self.trace.event(self.now.as_nanos(), "stop", || format!("n{}", index + 1));
         broker::close(&booted.shared, &booted.latest_view);

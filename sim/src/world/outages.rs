@@ -138,7 +138,7 @@ impl World {
         if index >= self.nodes.len() || self.calm {
             return;
         }
-        self.stop_cleanly(index);
+        self.stop(index);
         let next = Span::from_millis(self.rng.between(500, 5_000));
         self.at(next, Event::Mend(Outage::Roll(index + 1)));
     }

@@ -32,6 +32,8 @@ pub(super) enum Event {
     Client(u64),
     /// A client has waited long for the answer to this request.
     Impatient(u64, i32),
+    /// Whoever is to stop is looked at: it waits until then at most.
+    Leave(Seat, Instant),
     /// A node starts again.
     Start(usize),
     /// Something bad happens.
@@ -46,7 +48,11 @@ impl Event {
     /// Whose time it takes.
     pub(super) const fn seat(&self) -> Option<Seat> {
         match self {
-            Self::Input(seat, _) | Self::Run(seat, _) | Self::Done(seat, _) | Self::Wake(seat) => Some(*seat),
+            Self::Input(seat, _)
+            | Self::Run(seat, _)
+            | Self::Done(seat, _)
+            | Self::Wake(seat)
+            | Self::Leave(seat, _) => Some(*seat),
             Self::Arrive(..)
             | Self::Dial(..)
             | Self::GiveUp(..)

@@ -1,4 +1,4 @@
-//! Lane `sim`: the node in the simulator, after the simulator has proved that it is worth something.
+//! Lane `sim`: nodes and clusters in the simulator, after the simulator has proved that it is worth something.
 
 use crate::shell::{capture, run, say};
 
@@ -7,8 +7,12 @@ const DEV: &str = "target/debug/ottla-sim";
 /// The profile of the other build, and what it makes.
 const RELEASE_PROFILE: &str = "release-sim";
 const RELEASE: &str = "target/release-sim/ottla-sim";
-/// Seeds that the simulator runs each time.
-const SEEDS: &str = "1000";
+/// What the simulator runs each time: so many seeds with so many nodes. Fifty are too few to demand everything of.
+const CAMPAIGNS: [&[&str]; 3] = [
+    &["--nodes", "1", "--seeds", "1000", "--require-all"],
+    &["--nodes", "3", "--seeds", "400", "--require-all"],
+    &["--nodes", "5", "--seeds", "50"],
+];
 /// Seeds that must come out the same twice in one process.
 const META_SEEDS: &str = "20";
 /// Seeds that must come out the same in both builds.
@@ -20,7 +24,7 @@ pub(super) fn lane() -> Result<(), String> {
     run(DEV, &["--replay-bugs", "1"])?;
     compare_builds()?;
     // The gate is repeatable; seeds that nobody has seen belong into long runs (`ottla-sim --from`).
-    run(DEV, &["--seeds", SEEDS, "--require-all"])
+    CAMPAIGNS.iter().try_for_each(|campaign| run(DEV, campaign))
 }
 
 /// What happens in a seed may depend on nothing but the seed: not on checks that only one build has, nor on what
