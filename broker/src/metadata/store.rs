@@ -242,19 +242,17 @@ impl Inner {
     /// Puts a fetched snapshot in the place of everything before it. A crash in between leaves a log that does not follow
     /// it, which the next start lets go.
     fn install(&mut self, dir: &LogDir, point: &SnapshotPoint) -> Result<(), StoreError> {
-        let fetched = self
-            .fetched
-            .take()
-            .filter(|fetched| (fetched.point.index, fetched.point.term) == (point.index, point.term));
-        let Some(Fetched { file, image, .. }) = fetched else {
+        let is_it =
+            |fetched: &&Fetched| (fetched.point.index, fetched.point.term) == (point.index, point.term);
+        let Some(fetched) = self.fetched.as_ref().filter(is_it) else {
             return Err(StoreError::Scan(format!("the snapshot up to {} was not fetched", point.index)));
         };
         hit!(snapshot_installed);
-        files::write_snapshot_file(dir, &file)?;
-        self.snapshot = point.index;
+        files::write_snapshot_file(dir, &fetched.file)?;
         let after = EndOffset(offset_of(point.index).0 + 1);
         self.log.start_over_at(after, Now::default()).map_err(StoreError::Open)?;
-        self.installed = Some(image);
+        // Not before: what a full disk has refused is tried again.
+        self.installed = self.fetched.take().map(|fetched| fetched.image);
         Ok(())
     }
 
