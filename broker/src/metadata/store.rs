@@ -249,6 +249,7 @@ impl Inner {
         };
         hit!(snapshot_installed);
         files::write_snapshot_file(dir, &fetched.file)?;
+        self.snapshot = point.index;
         let after = EndOffset(offset_of(point.index).0 + 1);
         self.log.start_over_at(after, Now::default()).map_err(StoreError::Open)?;
         // Not before: what a full disk has refused is tried again.
