@@ -28,6 +28,8 @@ pub(crate) struct Promises {
     /// Who was given a partition in a generation. A group that was removed begins again at generation one, so
     /// the leader, whose id is never used again, tells which.
     owners: BTreeMap<(String, i32, String, i32), String>,
+    /// The run is so slow that the offsets of a group without members come of age, and are forgotten rightly.
+    pub(crate) come_of_age: bool,
     /// Commits that were acknowledged.
     pub(crate) acked: usize,
     /// Assignments that members got.
@@ -59,7 +61,7 @@ impl Promises {
 
     /// True if the group must be there: an offset of it was acknowledged and not deleted.
     pub(crate) fn must_exist(&self, group: &str) -> bool {
-        let mut all = self.known.iter().filter(|((of, _), _)| of == group);
+        let mut all = self.known.iter().filter(|((of, _), _)| of == group && !self.come_of_age);
         all.any(|(_, known)| known.floor > NONE && !known.is_in_doubt)
     }
 
@@ -80,7 +82,7 @@ impl Promises {
         offset: i64,
     ) -> Result<(), String> {
         let key = (group.to_owned(), partition);
-        let is_gone = offset == NONE && known.is_in_doubt;
+        let is_gone = offset == NONE && (known.is_in_doubt || self.come_of_age);
         if offset < known.floor && !is_gone {
             return Err(format!(
                 "group {group}, partition {partition}: offset {} was acknowledged or seen, now it is {offset}",
