@@ -266,7 +266,6 @@ impl SimNode {
         self.disk.fail_from(None);
         self.disk.clear_faults();
         self.wall_ahead = Span::ZERO;
-        self.paused_until = Instant::ZERO;
     }
 }
 

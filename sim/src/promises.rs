@@ -25,11 +25,12 @@ impl Default for Known {
 pub(crate) struct Promises {
     known: BTreeMap<(String, i32), Known>,
     sent: BTreeMap<(String, i32), BTreeSet<i64>>,
+    /// Of these the outcome is known. Of others it is not for ever: what was sent over a connection that is gone may still be
+    /// carried out, by a node that slept, after everything that was sent later.
+    answered: BTreeMap<(String, i32), BTreeSet<i64>>,
     /// Who was given a partition in a generation. A group that was removed begins again at generation one, so
     /// the leader, whose id is never used again, tells which.
     owners: BTreeMap<(String, i32, String, i32), String>,
-    /// The run is so slow that the offsets of a group without members come of age, and are forgotten rightly.
-    pub(crate) come_of_age: bool,
     /// Commits that were acknowledged.
     pub(crate) acked: usize,
     /// Assignments that members got.
@@ -44,7 +45,9 @@ impl Promises {
 
     /// A commit was acknowledged.
     pub(crate) fn acked(&mut self, group: &str, partition: i32, offset: i64) {
-        let known = self.known.entry((group.to_owned(), partition)).or_default();
+        let key = (group.to_owned(), partition);
+        self.answered.entry(key.clone()).or_default().insert(offset);
+        let known = self.known.entry(key).or_default();
         *known = Known { floor: known.floor.max(offset), is_in_doubt: false };
         self.acked += 1;
     }
@@ -61,8 +64,14 @@ impl Promises {
 
     /// True if the group must be there: an offset of it was acknowledged and not deleted.
     pub(crate) fn must_exist(&self, group: &str) -> bool {
-        let mut all = self.known.iter().filter(|((of, _), _)| of == group && !self.come_of_age);
+        let mut all = self.known.iter().filter(|((of, _), _)| of == group);
         all.any(|(_, known)| known.floor > NONE && !known.is_in_doubt)
+    }
+
+    /// A node has started anew, in a run so slow that its groups may have no members, as far as their logs say, until their
+    /// offsets have come of age: they may be forgotten, and rightly.
+    pub(crate) fn may_come_of_age(&mut self) {
+        self.known.values_mut().for_each(|known| known.is_in_doubt = true);
     }
 
     /// The deletion of a group was sent: acknowledged, or nobody knows.
@@ -82,8 +91,10 @@ impl Promises {
         offset: i64,
     ) -> Result<(), String> {
         let key = (group.to_owned(), partition);
-        let is_gone = offset == NONE && (known.is_in_doubt || self.come_of_age);
-        if offset < known.floor && !is_gone {
+        let is_gone = offset == NONE && known.is_in_doubt;
+        let is_late = self.sent.get(&key).is_some_and(|sent| sent.contains(&offset))
+            && !self.answered.get(&key).is_some_and(|answered| answered.contains(&offset));
+        if offset < known.floor && !is_gone && !is_late {
             return Err(format!(
                 "group {group}, partition {partition}: offset {} was acknowledged or seen, now it is {offset}",
                 known.floor

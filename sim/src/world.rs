@@ -143,14 +143,12 @@ impl World {
             // What happens among nodes takes seconds.
             _ => u32::try_from(pace.between(10, 40)).unwrap_or(10),
         };
-        let mut history = History::new(options.nodes, options.replicas);
-        history.promises.come_of_age = slowness == SLOW;
         Self {
             schedule: rng.fork(2),
             nodes: (0..options.nodes).map(node).collect(),
             rng: rng.fork(3),
             trace: Trace::new(options.keep_trace),
-            history,
+            history: History::new(options.nodes, options.replicas),
             oracle: Oracle::default(),
             options,
             swarm,

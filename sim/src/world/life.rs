@@ -1,7 +1,7 @@
 //! The lives of the nodes: starts, ends by crash, ends that were asked for.
 
 use super::queue::{Event, Seat};
-use super::{Instant, Span, World};
+use super::{Instant, SLOW, Span, World};
 use crate::node::{Process, Started};
 use broker::{Mail, Owner};
 
@@ -49,6 +49,9 @@ impl World {
             }
             Started::Running(effects) => {
                 self.report.starts += 1;
+                if self.slowness == SLOW {
+                    self.history.promises.may_come_of_age();
+                }
                 self.trace.event(self.now.as_nanos(), "start", || format!("n{}", index + 1));
                 let node = &self.nodes[index];
                 if node.has_crashed() {
