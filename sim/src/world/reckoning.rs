@@ -18,6 +18,12 @@ impl World {
         self.slowness = self.slowness.max(if self.is_cluster() { 10 } else { 1 });
         self.nodes.iter_mut().for_each(crate::node::SimNode::heal);
         self.end_outages();
+        // What could not be read or cut for a fault of the disk is not used before the next start: somebody sees to that.
+        for index in 0..self.nodes.len() {
+            if self.is_cluster() && self.nodes[index].disk_faulted {
+                self.crash(index);
+            }
+        }
         while self.nodes.iter().any(|node| node.paused_until > self.now) {
             self.step()?;
         }
