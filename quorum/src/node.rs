@@ -104,6 +104,10 @@ impl Quorum {
         if self.is_alone() {
             return;
         }
+        if self.is_writing_snapshot() {
+            self.node.raft.election_elapsed += 1;
+            return;
+        }
         self.node.tick();
         self.hurry_on();
         self.ticks += 1;
@@ -125,6 +129,10 @@ impl Quorum {
             return Ok(());
         }
         self.check_not_lost(&message)?;
+        if message.get_msg_type() == MessageType::MsgTimeoutNow && self.is_writing_snapshot() {
+            hit!(quorum_candidate_without_snapshot);
+            return Ok(());
+        }
         if message.get_msg_type() == MessageType::MsgSnapshot && !self.has_snapshot(&message) {
             self.offers.note(message);
             return Ok(());
@@ -154,6 +162,12 @@ impl Quorum {
             )));
         }
         Ok(())
+    }
+
+    /// The crate panics when it asks for votes between a snapshot's entry in the store and its being applied: until the
+    /// snapshot is durable no election may begin, however long the disk takes.
+    fn is_writing_snapshot(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|write| write.snapshot.is_some())
     }
 
     fn after_step(&mut self) {

@@ -168,6 +168,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("produce_timed_out", NO_CLIENT),
     ("producers_forgotten", SELDOM),
     ("question_given_up", SELDOM),
+    ("quorum_candidate_without_snapshot", SECOND_NODE),
     ("quorum_garbled_message", SECOND_NODE),
     ("quorum_joint_left", SECOND_NODE),
     ("quorum_late_rejection", SECOND_NODE),

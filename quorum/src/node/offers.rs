@@ -75,8 +75,7 @@ impl Quorum {
 
     /// The next snapshot to fetch. A fetched file is not touched as long as it may yet be put in place.
     pub(super) fn begin_fetch(&mut self) -> Option<Offer> {
-        let writing = self.in_flight.as_ref().is_some_and(|write| write.snapshot.is_some());
-        if writing || self.node.snap().is_some() { None } else { self.offers.begin() }
+        if self.is_writing_snapshot() || self.node.snap().is_some() { None } else { self.offers.begin() }
     }
 
     /// True when the log has what is offered: the core then only says so to the leader.

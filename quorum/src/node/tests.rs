@@ -155,3 +155,40 @@ fn a_heartbeat_that_knows_more_than_the_disk_stops_the_member() {
     let error = quorum.step(&message::encode(&heartbeat).unwrap()).unwrap_err();
     assert!(error.to_string().contains("has lost data"), "{error}");
 }
+
+/// A message as a leader, member 2, sends it to member 1 in term 1.
+fn from_leader(kind: MessageType) -> eraftpb::Message {
+    let mut message = eraftpb::Message::new();
+    message.set_msg_type(kind);
+    (message.from, message.to, message.term) = (2, 1, 1);
+    message
+}
+
+#[test]
+fn a_slow_disk_under_a_snapshot_begins_no_election() {
+    let three = Membership::of_voters([1, 2, 3].map(RaftId));
+    let snapshot = SnapshotPoint { membership: three.clone(), ..SnapshotPoint::default() };
+    let hard_state = HardState { term: 1, vote: 0, commit: 0 };
+    let start = Start { id: RaftId(1), seed: 3, snapshot, hard_state, membership: None, entries: vec![] };
+    let mut quorum = Quorum::new(start).unwrap();
+    let point = SnapshotPoint { index: 9, term: 1, membership: three, seal: Bytes::new() };
+    let mut offer = from_leader(MessageType::MsgSnapshot);
+    offer.set_snapshot(point.to_raft());
+    quorum.step(&message::encode(&offer).unwrap()).unwrap();
+    assert!(quorum.output().fetch.is_some());
+    quorum.fetched(true);
+    let persist = quorum.output().persist.expect("the snapshot is to be put in place");
+
+    for _ in 0..3 * ELECTION_TICKS {
+        quorum.tick();
+    }
+    quorum.step(&message::encode(&from_leader(MessageType::MsgTimeoutNow)).unwrap()).unwrap();
+    quorum.leader_is_gone(RaftId(2));
+    quorum.tick();
+    assert_eq!(quorum.term(), 1);
+    let _answers = quorum.persisted(persist.number);
+    for _ in 0..GONE_TICKS {
+        quorum.tick();
+    }
+    assert!(quorum.output().send.iter().any(|(to, _)| *to == RaftId(3)), "it asks for votes once it is done");
+}

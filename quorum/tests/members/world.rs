@@ -212,7 +212,9 @@ impl World {
         let said = member.apply(&output);
         if let Some(persist) = output.persist {
             assert!(member.writing.is_none(), "one write at a time");
-            member.writing = Some((self.now + self.rng.below(self.draws.write), persist));
+            // A snapshot is large: its write may outlast any election timeout.
+            let slow = if persist.snapshot.is_some() { self.rng.below(60) } else { 0 };
+            member.writing = Some((self.now + self.rng.below(self.draws.write) + slow, persist));
         }
         if let Some(offer) = output.fetch {
             assert!(member.fetching.is_none(), "one fetch at a time");
