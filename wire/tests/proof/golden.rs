@@ -5,11 +5,15 @@ use ottla_wire::Message;
 
 const GOLDEN: &str = include_str!("golden.txt");
 
+/// Fields of our own, as they are shown when they have their default: tagged, and absent from what Kafka writes.
+const OWN: &[&str] = &[", peer_listener: \"\""];
+
 /// Decodes to the values noted beside, and encodes to the same bytes.
 fn agrees<M: Message>(version: i16, bytes: &[u8], values: &str) {
     let what = format!("{} v{version}", std::any::type_name::<M>());
     let message = M::from_bytes(bytes.to_vec().into(), version).unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!(format!("{message:?}"), values, "{what}");
+    let shown = OWN.iter().fold(format!("{message:?}"), |shown, own| shown.replace(own, ""));
+    assert_eq!(shown, values, "{what}");
     assert_eq!(message.to_bytes(version).unwrap().bytes, bytes, "{what}");
 }
 
@@ -69,6 +73,6 @@ fn kafkas_own_bytes_mean_the_same_to_us() {
             others += 1;
         }
     }
-    assert_eq!(apis, 12);
+    assert_eq!(apis, 16);
     assert_eq!(others, stored_count());
 }
