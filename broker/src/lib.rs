@@ -8,6 +8,7 @@
 mod api;
 mod boot;
 mod census;
+mod departures;
 mod effects;
 mod flusher;
 mod founding;

@@ -84,6 +84,11 @@ impl TestCluster {
         id
     }
 
+    /// The time that has passed.
+    pub(crate) const fn time(&self) -> Instant {
+        self.now
+    }
+
     fn clock(&self) -> Now {
         Now { mono: self.now, wall: Timestamp(1_000_000_000).plus(self.now.since(Instant::ZERO)) }
     }

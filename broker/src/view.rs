@@ -1,5 +1,6 @@
 //! What every owner may look at: the node, the metadata, the local partitions. Immutable, swapped whole.
 
+use crate::departures::Departures;
 use crate::peer::Address;
 use crate::replica::Replica;
 use base::{BrokerId, PartitionIndex, TopicId, Uuid};
@@ -39,6 +40,8 @@ pub struct View {
     pub image: Arc<Image>,
     /// The partitions that live here.
     pub replicas: Replicas,
+    /// Nodes that have gone lately.
+    pub(crate) departures: Departures,
 }
 
 /// A broker as clients see it.

@@ -75,6 +75,7 @@ pub const MARKS: &[&str] = &[
 /// The marks that a campaign of clusters must reach.
 pub const CLUSTER_MARKS: &[&str] = &[
     "duplicate_batch_found",
+    "fenced_broker_told_of",
     "follower_could_not_take",
     "follower_cut",
     "follower_diverges",
@@ -95,6 +96,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "repeated_answer_dropped",
     "session_expired",
     "snapshot_installed",
+    "successor_awaited",
 ];
 
 /// Held by `every_script_holds_on_the_machine`.

@@ -3,6 +3,9 @@
 //! Version notes: in version 0 an empty list of topics means all; from version 1 on null does and an empty
 //! list means none. Versions 10 and 11 cannot ask by topic id although the field exists (KAFKA-10774).
 //!
+//! While the leader of a partition that is asked for has just hung up, the answer waits up to a second for its successor;
+//! and a broker that was fenced a few seconds ago is told of, too (a real broker does neither): see `departures.rs`.
+//!
 //! A topic that is created on the way is answered as existing: the request waits for the controller. (A real
 //! broker answers UNKNOWN_TOPIC_OR_PARTITION first and lets the client try again.)
 
@@ -54,14 +57,30 @@ impl OnView for Metadata {
     fn handle(cx: &ViewContext<'_>, request: MetadataRequest) -> Answer<MetadataResponse> {
         let Some(asked) = &request.topics else {
             let topics = cx.view.image.topics().map(|topic| known(cx, &request, topic)).collect();
-            return Answer::Reply(response(cx, &request, topics));
+            return answer(cx, &request, topics);
         };
         let missing = to_create(cx, &request, asked);
         if !missing.is_empty() {
             return Answer::Ask(Command::CreateTopics { topics: missing, validate_only: false });
         }
         let topics = asked.iter().map(|topic| answer_one(cx, &request, topic)).collect();
-        Answer::Reply(response(cx, &request, topics))
+        answer(cx, &request, topics)
+    }
+}
+
+/// The answer, unless it is worth waiting for another leader.
+fn answer(
+    cx: &ViewContext<'_>,
+    request: &MetadataRequest,
+    topics: Vec<MetadataResponseTopic>,
+) -> Answer<MetadataResponse> {
+    let own = cx.view.node.config.node_id;
+    let replicated = topics.iter().flat_map(|topic| &topic.partitions).filter(|p| p.replica_nodes.len() > 1);
+    let leaders = replicated.map(|partition| base::BrokerId(partition.leader_id));
+    let others = leaders.filter(|leader| *leader != own && leader.0 >= 0);
+    match others.map(|leader| cx.view.departures.awaited(leader, cx.came)).max() {
+        Some(until) if until > cx.now => Answer::AwaitLeaders(until),
+        Some(_) | None => Answer::Reply(response(cx, request, topics)),
     }
 }
 
@@ -149,8 +168,11 @@ fn response(
         rack: endpoint.rack.map(Into::into),
         ..MetadataResponseBroker::default()
     };
+    let is_told = |endpoint: &crate::view::BrokerEndpoint<'_>| {
+        !endpoint.fenced || cx.view.departures.is_told(endpoint.id, cx.now)
+    };
     MetadataResponse {
-        brokers: cx.view.live_brokers(cx.listener).map(broker).collect(),
+        brokers: cx.view.brokers(cx.listener).filter(is_told).map(broker).collect(),
         cluster_id: Some(cx.view.node.cluster_id.as_str().into()),
         controller_id: cx.view.any_live_broker(cx.listener).map_or(-1, |id| id.0),
         topics,

@@ -66,7 +66,7 @@ use crate::loggers::Loggers;
 use crate::replica::Replica;
 use crate::shared::{ProducerIds, Shared};
 use crate::view::View;
-use base::{PartitionIndex, Rng};
+use base::{Instant, PartitionIndex, Rng};
 use bytes::Bytes;
 use cluster::controller::{Command, Reply as ControllerReply};
 use coordinator::group::Reply as GroupReply;
@@ -200,12 +200,16 @@ pub(crate) struct ViewContext<'a> {
     pub(crate) listener: &'a str,
     /// True when the controller has been asked on behalf of this request: it is not asked again.
     pub(crate) asked_controller: bool,
+    pub(crate) now: Instant,
+    /// When the request came.
+    pub(crate) came: Instant,
 }
 
 impl<'a> ViewContext<'a> {
-    pub(crate) fn new(view: &'a View, shared: &'a Shared, listener: &'a str, asked_controller: bool) -> Self {
+    /// For a request that came just now, on whose behalf the controller has been asked, if need be.
+    pub(crate) fn new(view: &'a View, shared: &'a Shared, listener: &'a str, now: Instant) -> Self {
         let Shared { producer_ids, disk, loggers, .. } = shared;
-        Self { view, producer_ids, disk: &**disk, loggers, listener, asked_controller }
+        Self { view, producer_ids, disk: &**disk, loggers, listener, asked_controller: true, now, came: now }
     }
 }
 
@@ -216,6 +220,8 @@ pub(crate) enum Answer<R> {
     Reply(R),
     /// Ask the controller; then a view handler runs again, a controller handler answers.
     Ask(Command),
+    /// Wait for a view with other leaders, but not longer than this; then a view handler runs again.
+    AwaitLeaders(Instant),
 }
 
 /// What every API file says first.
@@ -455,6 +461,7 @@ fn encode_answer<A: Api>(asked: &Asked, answer: Answer<ResponseOf<A>>) -> Result
     match answer {
         Answer::Reply(response) => encode::<A>(asked, response).map(Answer::Reply),
         Answer::Ask(command) => Ok(Answer::Ask(command)),
+        Answer::AwaitLeaders(until) => Ok(Answer::AwaitLeaders(until)),
     }
 }
 

@@ -163,7 +163,7 @@ impl Metadata {
     /// Gives an answer of the controller to whoever asked.
     pub(super) fn give(&mut self, now: Now, asker: Asker, answer: controller::Reply, fx: &mut Effects) {
         match asker {
-            Asker::Client(asked) => self.answer_client(&asked, answer, fx),
+            Asker::Client(asked) => self.answer_client(now, &asked, answer, fx),
             Asker::Owner { from, ticket } => fx.tell(from, Mail::Controlled { ticket, reply: answer }),
             Asker::Own => self.own_answer(now, &answer, fx),
             Asker::Sessions => {
@@ -185,12 +185,12 @@ impl Metadata {
         }
     }
 
-    fn answer_client(&self, asked: &Asked, answer: controller::Reply, fx: &mut Effects) {
+    fn answer_client(&self, now: Now, asked: &Asked, answer: controller::Reply, fx: &mut Effects) {
         let row = api::row(asked.head.api_key).or_else(|| api::peer_row(asked.head.api_key));
         let Some(Run::Controller { answer: respond, .. }) = row.map(|row| row.run) else {
             return refuse(asked.token, "the controller answered something else".into(), fx);
         };
-        let cx = ViewContext::new(&self.view, &self.shared, &asked.listener, true);
+        let cx = ViewContext::new(&self.view, &self.shared, &asked.listener, now.mono);
         self.reply(asked, respond(&cx, asked, answer), fx);
     }
 

@@ -7,7 +7,7 @@ use crate::view::{Replicas, View};
 use base::{Now, hit, planted};
 use bytes::Bytes;
 use cluster::record_codec::decode_entry;
-use cluster::{Delta, Record};
+use cluster::{Delta, Image, Record};
 use quorum::{Committed, Persist, ProposalId, Role, SnapshotPoint};
 use std::sync::{Arc, PoisonError};
 
@@ -175,6 +175,13 @@ impl Metadata {
 
     /// Opens and closes partitions as the metadata says, and shows everybody.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
+        for broker in &delta.brokers {
+            let serves = |image: &Image| image.broker(*broker).is_some_and(|broker| !broker.fenced);
+            let (served, serves) = (serves(&self.view.image), serves(&self.committed));
+            if served != serves {
+                self.departures.serves(*broker, serves, now.mono);
+            }
+        }
         let mut replicas = self.view.replicas.clone();
         let all;
         let mut delta = delta;
@@ -213,8 +220,12 @@ impl Metadata {
 
     /// Shows everybody the new view.
     pub(super) fn publish(&mut self, replicas: Replicas, fx: &mut Effects) {
-        let view = View { node: self.node.clone(), image: Arc::new(self.committed.clone()), replicas };
-        self.view = Arc::new(view);
+        self.view = Arc::new(View {
+            node: self.node.clone(),
+            image: Arc::new(self.committed.clone()),
+            replicas,
+            departures: self.departures.clone(),
+        });
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
         for reader in &self.readers {
             fx.mail.push((*reader, Mail::View(self.view.clone())));

@@ -23,6 +23,7 @@ pub(crate) use store::{RaftStore, StoreError, Stored, become_founder, become_mem
 pub(crate) use voters::VoterChange;
 
 use crate::api::{self, Answer, Malformed, PeerQuorum, Run, ViewContext};
+use crate::departures::Departures;
 use crate::effects::{Asked, Effects, Input, Mail, Owner, Reply};
 use crate::job::JobDone;
 use crate::peer::Identity;
@@ -61,6 +62,7 @@ pub struct Metadata {
     /// What is asked of the controller, if another node is it.
     remote: Remote,
     peers: Peers,
+    departures: Departures,
     /// This node as a broker of the cluster.
     own: Own,
     admissions: Admissions,
@@ -110,8 +112,12 @@ impl Metadata {
         let quorum = Quorum::new(stored.start)?;
         let own = Own::new(endpoints, &node, &mut rng);
         let peers = Peers::new(identity, &node.config, &image, rng.fork(1));
-        let view = View { node: node.clone(), image: Arc::new(image.clone()), replicas: Replicas::default() };
-        let view = Arc::new(view);
+        let view = Arc::new(View {
+            node: node.clone(),
+            image: Arc::new(image.clone()),
+            replicas: Replicas::default(),
+            departures: Departures::default(),
+        });
         let next_retention = now.mono + node.config.retention_check;
         Ok(Self {
             leading: Leading::new(&node, rng),
@@ -122,6 +128,7 @@ impl Metadata {
             committed: image,
             remote: Remote::default(),
             peers,
+            departures: Departures::default(),
             own,
             admissions: Admissions::default(),
             fetching: None,
@@ -233,7 +240,7 @@ impl Metadata {
         match row.map(|row| row.run) {
             Some(Run::Controller { answer, .. }) if is_peers && !self.leading.is_here() => {
                 // Who asks knows where to ask next.
-                let cx = ViewContext::new(&self.view, &self.shared, &asked.listener, true);
+                let cx = ViewContext::new(&self.view, &self.shared, &asked.listener, now.mono);
                 let refused = answer(&cx, &asked, api::refused(ErrorCode::NotController));
                 self.reply(&asked, refused, fx);
             }
@@ -271,6 +278,9 @@ impl Metadata {
             Some(Run::Controller { ask, .. }) => match ask(&asked) {
                 Ok(Answer::Ask(command)) => self.decide(now, Asker::Client(asked), command, fx),
                 Ok(Answer::Reply(bytes)) => self.reply(&asked, Ok(bytes), fx),
+                Ok(Answer::AwaitLeaders(_)) => {
+                    refuse(asked.token, "the controller waits for nobody".into(), fx)
+                }
                 Err(malformed) => self.reply(&asked, Err(malformed), fx),
             },
             Some(Run::Metadata(handle)) => {

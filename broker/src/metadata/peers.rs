@@ -110,6 +110,9 @@ impl Metadata {
     pub(super) fn heard(&mut self, now: Now, heard: Heard<BrokerId>, fx: &mut Effects) {
         match heard {
             Heard::Up { to, who: Greeted { node, directory, .. } } if node == to || Book::is_nameless(to) => {
+                if self.departures.is_back(node) {
+                    self.publish(self.view.replicas.clone(), fx);
+                }
                 if Book::is_nameless(to) {
                     hit!(server_says_who_it_is);
                     self.peers.book.name(to, node);
@@ -139,6 +142,10 @@ impl Metadata {
     }
 
     fn link_lost(&mut self, now: Now, to: BrokerId, fx: &mut Effects) {
+        if self.committed.broker(to).is_some_and(|broker| !broker.fenced) {
+            self.departures.hung_up(to, now.mono);
+            self.publish(self.view.replicas.clone(), fx);
+        }
         self.fetch_failed_from(to);
         self.asked_in_vain(now, to, fx);
     }

@@ -3,6 +3,7 @@ use crate::test_cluster::TestCluster;
 use std::collections::BTreeSet;
 use wire::add_raft_voter::AddRaftVoterRequest;
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
+use wire::describe_cluster::DescribeClusterRequest;
 use wire::describe_quorum::{self, DescribeQuorumRequest};
 use wire::init_producer_id::InitProducerIdRequest;
 use wire::metadata::MetadataRequest;
@@ -29,8 +30,8 @@ fn topics(cluster: &mut TestCluster, through: usize) -> BTreeSet<String> {
 }
 
 fn brokers(cluster: &mut TestCluster, through: usize) -> Vec<i32> {
-    let answer = cluster.ask(through, 12, &MetadataRequest { topics: None, ..Default::default() });
-    answer.brokers.iter().map(|broker| broker.node_id).collect()
+    let answer = cluster.ask(through, 1, &DescribeClusterRequest { endpoint_type: 1, ..Default::default() });
+    answer.brokers.iter().map(|broker| broker.broker_id).collect()
 }
 
 fn quorum(cluster: &mut TestCluster, through: usize) -> describe_quorum::PartitionData {

@@ -40,7 +40,7 @@ pub(crate) struct Came {
 #[derive(Debug)]
 enum Slot {
     Empty,
-    /// The request waits for the controller and runs again afterwards.
+    /// The request waits for the controller or for leaders, and runs again afterwards.
     Again(Box<Asked>),
     Ready(Reply),
 }
@@ -66,7 +66,13 @@ impl Connection {
         self.waiting.get_mut(at).map(|waiting| &mut waiting.slot)
     }
 
-    /// Keeps a request until the controller has answered.
+    /// When a request came that has no reply yet.
+    pub(crate) fn came(&self, slot: u64) -> Option<Instant> {
+        let at = usize::try_from(slot.checked_sub(self.first)?).ok()?;
+        self.waiting.get(at).map(|waiting| waiting.came.at)
+    }
+
+    /// Keeps a request that is to run again.
     pub(crate) fn keep(&mut self, asked: Asked) {
         if let Some(place) = self.slot(asked.token.slot) {
             *place = Slot::Again(Box::new(asked));

@@ -6,6 +6,7 @@ pub(crate) mod fetch;
 pub(crate) mod produce;
 pub(crate) mod reader;
 pub(crate) mod session;
+mod succession;
 mod trim;
 
 pub use connection::IN_FLIGHT_MAX;
@@ -39,6 +40,7 @@ pub struct Reactor {
     pub(crate) produces: produce::Parked,
     fetches: fetch::Fetches,
     trims: trim::Trims,
+    successions: succession::Awaiting,
     pub(crate) opened: Opened,
     /// Requests that wait for the controller: ticket → where they are kept.
     asking: BTreeMap<u64, Token>,
@@ -65,6 +67,7 @@ impl Reactor {
             produces: produce::Parked::default(),
             fetches: fetch::Fetches::new(sessions),
             trims: trim::Trims::default(),
+            successions: succession::Awaiting::default(),
             opened: Opened::default(),
             asking: BTreeMap::new(),
             next_ticket: 0,
@@ -112,7 +115,13 @@ impl Reactor {
         self.expire_produces(now, fx);
         self.expire_fetches(now, fx);
         self.expire_trims(now, fx);
-        let next = [self.produces.next_deadline(), self.fetches.next_deadline(), self.trims.next_deadline()];
+        self.expire_successions(now, fx);
+        let next = [
+            self.produces.next_deadline(),
+            self.fetches.next_deadline(),
+            self.trims.next_deadline(),
+            self.successions.next_deadline(),
+        ];
         if let Some(at) = next.into_iter().flatten().min() {
             fx.wake(at);
         }
@@ -197,7 +206,10 @@ impl Reactor {
         let done = match row.run {
             Run::View(handle) => {
                 let listener = asked.listener.clone();
-                let cx = ViewContext::new(&self.view, &self.shared, &listener, asked_controller);
+                let came = self.connections.get(&conn).and_then(|open| open.came(asked.token.slot));
+                let came = came.unwrap_or(now.mono);
+                let cx = ViewContext::new(&self.view, &self.shared, &listener, now.mono);
+                let cx = ViewContext { asked_controller, came, ..cx };
                 handle(&cx, &asked).map(|answer| self.view_answer(asked, answer, fx))
             }
             Run::Reactor(handle) => handle(self, asked, now, fx),
@@ -225,6 +237,7 @@ impl Reactor {
         match answer {
             Answer::Reply(bytes) => self.complete(asked.token, Reply::bytes(bytes), fx),
             Answer::Ask(command) => self.ask_controller(asked, command, fx),
+            Answer::AwaitLeaders(until) => self.await_leaders(asked, until),
         }
     }
 
@@ -266,17 +279,24 @@ impl Reactor {
         self.view = view;
         // Leaders or topics may have gone: waiting fetches look again and tell their clients.
         self.recheck_fetches(now, fx);
+        self.recheck_successions(now, fx);
     }
 
     fn controlled(&mut self, now: Now, ticket: u64, reply: cluster::controller::Reply, fx: &mut Effects) {
         if let cluster::controller::Reply::ProducerIds { first, count } = reply {
             self.shared.producer_ids.refill(first, count);
         }
-        let Some(token) = self.asking.remove(&ticket) else { return };
+        if let Some(token) = self.asking.remove(&ticket) {
+            self.run_kept(now, token, true, fx);
+        }
+    }
+
+    /// Runs a request again that was kept. Its connection may have gone.
+    fn run_kept(&mut self, now: Now, token: Token, asked_controller: bool, fx: &mut Effects) {
         let Some(connection) = self.connections.get_mut(&token.conn) else { return };
         let Some(asked) = connection.take_kept(token.slot) else { return };
         if let Some(row) = api::row(asked.head.api_key) {
-            self.run(now, row, asked, true, fx);
+            self.run(now, row, asked, asked_controller, fx);
         }
     }
 

@@ -103,3 +103,62 @@ fn what_a_leader_has_acknowledged_its_followers_have_and_one_of_them_leads_when_
     let third = leader(&mut cluster, first);
     assert_eq!(read(&mut cluster, third), (0, all));
 }
+
+#[test]
+fn who_asks_for_a_leader_that_has_just_died_is_told_of_its_successor() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    // The controller's death takes longest: nobody can appoint a successor before there is another.
+    for _ in 0..3 {
+        let first = leader(&mut cluster, 1);
+        let other = first % 3 + 1;
+        cluster.kill(first, 0);
+        cluster.run(1);
+        let second = leader(&mut cluster, other);
+        assert_ne!(second, first);
+        assert_eq!(produce(&mut cluster, second, "on").0, 0);
+        cluster.start(first);
+        cluster.all_serve();
+        cluster.run(2_000);
+    }
+}
+
+#[test]
+fn who_asks_for_a_leader_without_a_successor_is_answered_after_a_second() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    let other = first % 3 + 1;
+    cluster.kill(first, 0);
+    cluster.kill(other % 3 + 1, 0);
+    cluster.run(1);
+    let since = cluster.time();
+    assert_eq!(leader(&mut cluster, other), first, "nobody could appoint another");
+    assert_eq!(cluster.time().since(since).as_millis(), 999);
+    assert_eq!(leader(&mut cluster, other), first);
+    assert!(
+        cluster.time().since(since).as_millis() < 1_010,
+        "it waits once after the leader's end, not each time"
+    );
+}
+
+#[test]
+fn clients_are_told_of_a_fenced_broker_for_a_few_seconds() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    let told = |cluster: &mut TestCluster| -> Vec<i32> {
+        let answer = cluster.ask(1, 12, &MetadataRequest { topics: Some(vec![]), ..Default::default() });
+        answer.brokers.iter().map(|broker| broker.node_id).collect()
+    };
+    cluster.kill(3, 0);
+    cluster.run(4_000);
+    assert!(cluster.node(1).unwrap().metadata.view().image.broker(base::BrokerId(3)).unwrap().fenced);
+    assert_eq!(told(&mut cluster), [1, 2, 3]);
+    cluster.run(2_000);
+    assert_eq!(told(&mut cluster), [1, 2]);
+    cluster.start(3);
+    cluster.all_serve();
+    assert_eq!(told(&mut cluster), [1, 2, 3]);
+}

@@ -1,6 +1,7 @@
 //! A few brokers without metadata owners: what the controller decides is decided here, and everybody hears of it at once
 //! unless a test holds it back. Jobs run at once unless they are held back; time stands still unless the test moves it.
 
+use crate::departures::Departures;
 use crate::flusher::Flusher;
 use crate::peer::{Address, Identity};
 use crate::replica::{Opening, Replica};
@@ -117,7 +118,12 @@ impl World {
         let dir = LogDir::open(Arc::new(disk.clone()), &format!("boot-{}", disk.operations())).unwrap();
         let shared = Arc::new(Shared::new(Arc::new(disk.clone()), Flusher::new(dir)));
         let image = Arc::new(self.image.clone());
-        let view = Arc::new(View { node: settings.clone(), image, replicas: Replicas::default() });
+        let view = Arc::new(View {
+            node: settings.clone(),
+            image,
+            replicas: Replicas::default(),
+            departures: Departures::default(),
+        });
         let identity = Identity {
             cluster_id: self.image.cluster_id,
             node: id(at),
@@ -195,7 +201,12 @@ impl World {
                 }
             }
         }
-        broker.view = Arc::new(View { node: broker.settings.clone(), image, replicas });
+        broker.view = Arc::new(View {
+            node: broker.settings.clone(),
+            image,
+            replicas,
+            departures: Departures::default(),
+        });
         let view = broker.view.clone();
         for owner in [Owner::Reactor(0), Owner::Replication] {
             fx.mail.insert(0, (owner, Mail::View(view.clone())));
