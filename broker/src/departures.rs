@@ -1,10 +1,11 @@
 //! Nodes that have gone, and for how long clients are spared what would cost them a second.
 //!
 //! Who asks for a leader that has just died and is told of it again asks next after a second (librdkafka, whose interval
-//! that is): the answer waits for the successor instead, and a few milliseconds for the news that one is needed. And who reads in the same answer of the successor and of a broker
-//! that is not there any more may lose both (librdkafka 2.12: a partition that moves away from a broker while that is
-//! taken down is left without a leader until the next answer, a second later): a broker that is fenced is told of for a
-//! while yet.
+//! that is): the answer waits for the successor instead, and a few milliseconds for the news that one is needed.
+//!
+//! Who reads in the same answer of the successor and of a broker that is not there any more may lose both (librdkafka: a
+//! partition that moves away from a broker while that is taken down is left without a leader until the next answer, a
+//! second later): a broker that is fenced is told of for a while yet.
 
 use base::{BrokerId, Instant, Span, hit};
 use std::collections::BTreeMap;
@@ -48,15 +49,13 @@ impl Departures {
         }
     }
 
-    /// Until when it is worth waiting for another leader than this one, for somebody who asked at `asked`.
-    pub(crate) fn awaited(&self, leader: BrokerId, asked: Instant) -> Instant {
-        match self.hung_up.get(&leader) {
-            Some(until) => {
-                hit!(successor_awaited);
-                *until
-            }
-            None => asked + NEWS,
+    /// Until when it is worth waiting for another leader than this one, for somebody who asked at `asked`, if it still is.
+    pub(crate) fn awaited(&self, leader: BrokerId, asked: Instant, now: Instant) -> Option<Instant> {
+        let hung_up = self.hung_up.get(&leader).copied().filter(|until| *until > now);
+        if hung_up.is_some() {
+            hit!(successor_awaited);
         }
+        hung_up.or(Some(asked + NEWS).filter(|until| *until > now))
     }
 
     /// Whether clients are still told of a broker that is fenced.

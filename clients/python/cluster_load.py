@@ -2,8 +2,8 @@
 
 Usage: cluster_load.py BOOTSTRAP TOPIC PARTITIONS LINES_PER_SECOND. Line K of a partition is the text K. Commands on
 standard input: `mark` prints the longest time between two acknowledgements of each partition since the last mark, in
-milliseconds; `look` prints how long ago each was acknowledged something; `end` stops writing, waits for what is under way and prints how many lines of each partition are
-acknowledged. Everything but the address, the idempotence and acks=all is left at its default.
+milliseconds; `look` prints how long ago each was acknowledged something; `end` stops writing, waits for what is under way
+and prints how many lines of each partition are acknowledged. Everything but the address, the idempotence and acks=all is left at its default.
 """
 
 import sys

@@ -128,6 +128,12 @@ impl Image {
         self.brokers.get(&id)
     }
 
+    /// Whether a broker is registered and not fenced.
+    #[must_use]
+    pub fn serves(&self, id: BrokerId) -> bool {
+        self.broker(id).is_some_and(|broker| !broker.fenced)
+    }
+
     /// All registered brokers by id.
     pub fn brokers(&self) -> impl Iterator<Item = &Arc<Registration>> {
         self.brokers.values()

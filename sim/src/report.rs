@@ -74,11 +74,15 @@ pub const MARKS: &[&str] = &[
 
 /// The marks that a campaign of clusters must reach.
 pub const CLUSTER_MARKS: &[&str] = &[
+    "deletion_waits_for_followers",
     "duplicate_batch_found",
     "fenced_broker_told_of",
+    "fetch_cut_short",
+    "fetch_stands_in_line",
     "follower_could_not_take",
     "follower_cut",
     "follower_diverges",
+    "follower_does_not_wait",
     "follower_out_of_range",
     "follower_refused",
     "follower_start_moved",
@@ -101,11 +105,11 @@ pub const CLUSTER_MARKS: &[&str] = &[
 
 /// Held by `every_script_holds_on_the_machine`.
 pub(crate) const NO_CLIENT: &str = "no simulated client asks for it; a script does";
-const ONE_AT_A_TIME: &str = "clients wait for each answer before they ask again; a unit test does not";
 const ALL_IN_MEMORY: &str = "the page cache is never dropped under the node; a unit test does it";
 const SELDOM: &str = "a few seeds in a thousand reach it, too few to demand it of each campaign";
 const BOUND: &str = "a bound that is far above what a run reaches; a unit test reaches it";
-const SECOND_NODE: &str = "takes a second node";
+const QUORUM: &str = "whole quorums run in `quorum/tests/members`, which demands it, or its unit tests do";
+const WRITTEN_BY_KAFKA: &str = "takes a log that a real broker wrote; a unit test has one";
 const ANOTHER_CLUSTER: &str =
     "takes a node of another cluster, or another disk, or a client that poses as a node";
 const FIVE: &str = "takes more nodes than the voters: a run of five has them";
@@ -126,21 +130,17 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("damage_before_start", SELDOM),
     ("decision_spans_entries", BOUND),
     ("deletion_timed_out", SELDOM),
-    ("deletion_waits_for_followers", SECOND_NODE),
     ("empty_group_removed", SELDOM),
     ("end_not_known_yet", SELDOM),
     ("expiry_continued", BOUND),
-    ("fetch_cut_short", ONE_AT_A_TIME),
     ("fetch_not_answered", SELDOM),
     ("fetch_of_cold_records", ALL_IN_MEMORY),
     ("fetch_session_epoch_refused", NO_CLIENT),
     ("fetch_session_evicted", NO_CLIENT),
-    ("fetch_stands_in_line", ONE_AT_A_TIME),
     ("follower_begins_with_the_batch", SELDOM),
-    ("follower_does_not_wait", SELDOM),
     ("follower_of_an_earlier_life", SELDOM),
     ("follower_session_refused", SELDOM),
-    ("foreign_group_record_skipped", SECOND_NODE),
+    ("foreign_group_record_skipped", WRITTEN_BY_KAFKA),
     ("founder_finds_a_cluster", SELDOM),
     ("group_full", NO_CLIENT),
     ("index_dropped", SELDOM),
@@ -161,7 +161,6 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("member_forgotten", MEMBERSHIP),
     ("nobody_rejoined", SELDOM),
     ("node_admitted", FIVE),
-    ("not_controller", SECOND_NODE),
     ("null_key_refused", NO_CLIENT),
     ("own_snapshot_outdated", SELDOM),
     ("partition_moved_away", MEMBERSHIP),
@@ -170,14 +169,14 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("produce_timed_out", NO_CLIENT),
     ("producers_forgotten", SELDOM),
     ("question_given_up", SELDOM),
-    ("quorum_candidate_without_snapshot", SECOND_NODE),
-    ("quorum_garbled_message", SECOND_NODE),
-    ("quorum_joint_left", SECOND_NODE),
-    ("quorum_late_rejection", SECOND_NODE),
-    ("quorum_leader_left", SECOND_NODE),
-    ("quorum_leaver_hands_over", SECOND_NODE),
-    ("quorum_refused_message", SECOND_NODE),
-    ("quorum_snapshot_of_an_earlier_leader", SECOND_NODE),
+    ("quorum_candidate_without_snapshot", QUORUM),
+    ("quorum_garbled_message", QUORUM),
+    ("quorum_joint_left", QUORUM),
+    ("quorum_late_rejection", QUORUM),
+    ("quorum_leader_left", QUORUM),
+    ("quorum_leaver_hands_over", QUORUM),
+    ("quorum_refused_message", QUORUM),
+    ("quorum_snapshot_of_an_earlier_leader", QUORUM),
     ("report_of_a_stranger", ANOTHER_CLUSTER),
     ("retention_deleted", SELDOM),
     ("server_says_who_it_is", FIVE),
@@ -192,7 +191,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("sync_timeout", SELDOM),
     ("tail_of_closed_segment_cut", SELDOM),
     ("timestamp_in_the_future", NO_CLIENT),
-    ("unfinished_decision_aborted", SECOND_NODE),
+    ("unfinished_decision_aborted", BOUND),
     ("unknown_follower", SELDOM),
     ("wall_clock_doubted", SELDOM),
     ("wrong_node_reached", ANOTHER_CLUSTER),

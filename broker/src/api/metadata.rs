@@ -3,13 +3,15 @@
 //! Version notes: in version 0 an empty list of topics means all; from version 1 on null does and an empty
 //! list means none. Versions 10 and 11 cannot ask by topic id although the field exists (KAFKA-10774).
 //!
-//! While the leader of a partition that is asked for has just hung up, the answer waits up to a second for its successor;
-//! and a broker that was fenced a few seconds ago is told of, too (a real broker does neither): see `departures.rs`.
+//! An answer that names another node as the leader of a replicated partition waits 5 ms for the news of that node's end, and
+//! if it has hung up, up to a second for a successor: later replies on the connection wait with it. A broker that was fenced
+//! a few seconds ago is told of, too. (A real broker does neither; why we do: `departures.rs`.)
 //!
 //! A topic that is created on the way is answered as existing: the request waits for the controller. (A real
 //! broker answers UNKNOWN_TOPIC_OR_PARTITION first and lets the client try again.)
 
 use super::{Acl, Answer, Api, OnView, ViewContext, operations};
+use base::{BrokerId, Instant, TopicId};
 use cluster::controller::{Command, NewTopic, check_topic_name};
 use cluster::{PartitionState, Topic};
 use std::sync::Arc;
@@ -55,48 +57,54 @@ impl Api for Metadata {
 
 impl OnView for Metadata {
     fn handle(cx: &ViewContext<'_>, request: MetadataRequest) -> Answer<MetadataResponse> {
-        let Some(asked) = &request.topics else {
-            let topics = cx.view.image.topics().map(|topic| known(cx, &request, topic)).collect();
-            return answer(cx, &request, topics);
-        };
-        let missing = to_create(cx, &request, asked);
+        let missing = to_create(cx, &request);
         if !missing.is_empty() {
             return Answer::Ask(Command::CreateTopics { topics: missing, validate_only: false });
         }
-        let topics = asked.iter().map(|topic| answer_one(cx, &request, topic)).collect();
-        answer(cx, &request, topics)
+        let awaited = match &request.topics {
+            None => awaited(cx, cx.view.image.topics()),
+            Some(asked) => awaited(cx, asked.iter().filter_map(|topic| find(cx, topic).ok())),
+        };
+        if let Some(until) = awaited {
+            return Answer::AwaitLeaders(until);
+        }
+        let topics = match &request.topics {
+            None => cx.view.image.topics().map(|topic| known(cx, &request, topic)).collect(),
+            Some(asked) => asked.iter().map(|topic| answer_one(cx, &request, topic)).collect(),
+        };
+        Answer::Reply(response(cx, &request, topics))
     }
 }
 
-/// The answer, unless it is worth waiting for another leader.
-fn answer(
-    cx: &ViewContext<'_>,
-    request: &MetadataRequest,
-    topics: Vec<MetadataResponseTopic>,
-) -> Answer<MetadataResponse> {
+/// Until when it is worth waiting for other leaders than those that are known, if it is.
+fn awaited<'a>(cx: &ViewContext<'_>, topics: impl Iterator<Item = &'a Arc<Topic>>) -> Option<Instant> {
     let own = cx.view.node.config.node_id;
-    let replicated = topics.iter().flat_map(|topic| &topic.partitions).filter(|p| p.replica_nodes.len() > 1);
-    let leaders = replicated.map(|partition| base::BrokerId(partition.leader_id));
-    let others = leaders.filter(|leader| *leader != own && leader.0 >= 0);
-    match others.map(|leader| cx.view.departures.awaited(leader, cx.came)).max() {
-        Some(until) if until > cx.now => Answer::AwaitLeaders(until),
-        Some(_) | None => Answer::Reply(response(cx, request, topics)),
-    }
+    let replicated = topics.flat_map(|topic| &topic.partitions).filter(|state| state.replicas.len() > 1);
+    let others = replicated.filter_map(|state| leader(cx, state)).filter(|leader| *leader != own);
+    others.filter_map(|leader| cx.view.departures.awaited(leader, cx.came, cx.now)).max()
 }
 
-fn to_create(
-    cx: &ViewContext<'_>,
-    request: &MetadataRequest,
-    asked: &[MetadataRequestTopic],
-) -> Vec<NewTopic> {
+fn to_create(cx: &ViewContext<'_>, request: &MetadataRequest) -> Vec<NewTopic> {
     if !request.allow_auto_topic_creation || !cx.view.node.config.auto_create_topics || cx.asked_controller {
         return Vec::new();
     }
+    let asked = request.topics.iter().flatten();
     let missing = |topic: &&Str| cx.view.image.topic(topic).is_none() && check_topic_name(topic).is_ok();
-    let mut names: Vec<&Str> = asked.iter().filter_map(|topic| topic.name.as_ref()).filter(missing).collect();
+    let mut names: Vec<&Str> = asked.filter_map(|topic| topic.name.as_ref()).filter(missing).collect();
     names.sort_unstable();
     names.dedup();
     names.into_iter().map(|name| cx.view.auto_created(name)).collect()
+}
+
+fn find<'a>(cx: &ViewContext<'a>, asked: &MetadataRequestTopic) -> Result<&'a Arc<Topic>, ErrorCode> {
+    match &asked.name {
+        Some(name) if asked.topic_id.is_zero() => match cx.view.image.topic(name) {
+            Some(topic) => Ok(topic),
+            None if check_topic_name(name).is_err() => Err(ErrorCode::InvalidTopicException),
+            None => Err(ErrorCode::UnknownTopicOrPartition),
+        },
+        Some(_) | None => cx.view.image.topic_by_id(TopicId(asked.topic_id)).ok_or(ErrorCode::UnknownTopicId),
+    }
 }
 
 fn answer_one(
@@ -112,17 +120,7 @@ fn answer_one(
         topic_authorized_operations: operations::NOT_ASKED,
         ..MetadataResponseTopic::default()
     };
-    let found = match &asked.name {
-        Some(name) if asked.topic_id.is_zero() => match cx.view.image.topic(name) {
-            Some(topic) => Ok(topic),
-            None if check_topic_name(name).is_err() => Err(ErrorCode::InvalidTopicException),
-            None => Err(ErrorCode::UnknownTopicOrPartition),
-        },
-        Some(_) | None => {
-            cx.view.image.topic_by_id(base::TopicId(asked.topic_id)).ok_or(ErrorCode::UnknownTopicId)
-        }
-    };
-    found.map_or_else(unknown, |topic| known(cx, request, topic))
+    find(cx, asked).map_or_else(unknown, |topic| known(cx, request, topic))
 }
 
 fn known(cx: &ViewContext<'_>, request: &MetadataRequest, topic: &Arc<Topic>) -> MetadataResponseTopic {
@@ -139,9 +137,13 @@ fn known(cx: &ViewContext<'_>, request: &MetadataRequest, topic: &Arc<Topic>) ->
     }
 }
 
+/// Who leads a partition, and serves.
+fn leader(cx: &ViewContext<'_>, state: &PartitionState) -> Option<BrokerId> {
+    state.leader.filter(|id| cx.view.image.serves(*id))
+}
+
 fn partition(cx: &ViewContext<'_>, index: i32, state: &PartitionState) -> MetadataResponsePartition {
-    let alive = |id: &&base::BrokerId| cx.view.image.broker(**id).is_some_and(|broker| !broker.fenced);
-    let leader = state.leader.as_ref().filter(alive);
+    let leader = leader(cx, state);
     let code = if leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     MetadataResponsePartition {
         error_code: code as i16,
@@ -150,7 +152,12 @@ fn partition(cx: &ViewContext<'_>, index: i32, state: &PartitionState) -> Metada
         leader_epoch: state.leader_epoch.0,
         replica_nodes: state.replicas.iter().map(|id| id.0).collect(),
         isr_nodes: state.isr.iter().map(|id| id.0).collect(),
-        offline_replicas: state.replicas.iter().filter(|id| !alive(id)).map(|id| id.0).collect(),
+        offline_replicas: state
+            .replicas
+            .iter()
+            .filter(|id| !cx.view.image.serves(**id))
+            .map(|id| id.0)
+            .collect(),
         ..MetadataResponsePartition::default()
     }
 }

@@ -4,10 +4,10 @@ use super::{FULL_RETRY, Metadata, partitions};
 use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
 use crate::view::{Replicas, View};
-use base::{Now, hit, planted};
+use base::{BrokerId, Now, hit, planted};
 use bytes::Bytes;
 use cluster::record_codec::decode_entry;
-use cluster::{Delta, Image, Record};
+use cluster::{Delta, Record};
 use quorum::{Committed, Persist, ProposalId, Role, SnapshotPoint};
 use std::sync::{Arc, PoisonError};
 
@@ -173,15 +173,18 @@ impl Metadata {
         }
     }
 
-    /// Opens and closes partitions as the metadata says, and shows everybody.
-    pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
-        for broker in &delta.brokers {
-            let serves = |image: &Image| image.broker(*broker).is_some_and(|broker| !broker.fenced);
-            let (served, serves) = (serves(&self.view.image), serves(&self.committed));
-            if served != serves {
+    fn note_departures(&mut self, brokers: &[BrokerId], now: Now) {
+        for broker in brokers {
+            let serves = self.committed.serves(*broker);
+            if self.view.image.serves(*broker) != serves {
                 self.departures.serves(*broker, serves, now.mono);
             }
         }
+    }
+
+    /// Opens and closes partitions as the metadata says, and shows everybody.
+    pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
+        self.note_departures(&delta.brokers, now);
         let mut replicas = self.view.replicas.clone();
         let all;
         let mut delta = delta;

@@ -142,7 +142,7 @@ impl Metadata {
     }
 
     fn link_lost(&mut self, now: Now, to: BrokerId, fx: &mut Effects) {
-        if self.committed.broker(to).is_some_and(|broker| !broker.fenced) {
+        if self.committed.serves(to) {
             self.departures.hung_up(to, now.mono);
             self.publish(self.view.replicas.clone(), fx);
         }
@@ -157,8 +157,7 @@ impl Metadata {
         {
             self.quorum.leader_is_gone(leader);
         }
-        let lives = |image: &Image| image.broker(node).is_some_and(|broker| !broker.fenced);
-        if self.leading.speculative.as_ref().is_some_and(lives) {
+        if self.leading.speculative.as_ref().is_some_and(|image| image.serves(node)) {
             hit!(gone_process_fenced);
             self.put(now, Asker::Sessions, Errand::Command(Command::FenceBroker { id: node }), fx);
         }

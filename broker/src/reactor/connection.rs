@@ -61,15 +61,19 @@ impl Connection {
         self.waiting.len()
     }
 
+    /// Where a request stands among those without a reply.
+    fn place(&self, slot: u64) -> Option<usize> {
+        usize::try_from(slot.checked_sub(self.first)?).ok()
+    }
+
     fn slot(&mut self, slot: u64) -> Option<&mut Slot> {
-        let at = usize::try_from(slot.checked_sub(self.first)?).ok()?;
+        let at = self.place(slot)?;
         self.waiting.get_mut(at).map(|waiting| &mut waiting.slot)
     }
 
     /// When a request came that has no reply yet.
     pub(crate) fn came(&self, slot: u64) -> Option<Instant> {
-        let at = usize::try_from(slot.checked_sub(self.first)?).ok()?;
-        self.waiting.get(at).map(|waiting| waiting.came.at)
+        self.waiting.get(self.place(slot)?).map(|waiting| waiting.came.at)
     }
 
     /// Keeps a request that is to run again.

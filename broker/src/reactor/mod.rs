@@ -210,7 +210,7 @@ impl Reactor {
                 let came = came.unwrap_or(now.mono);
                 let cx = ViewContext::new(&self.view, &self.shared, &listener, now.mono);
                 let cx = ViewContext { asked_controller, came, ..cx };
-                handle(&cx, &asked).map(|answer| self.view_answer(asked, answer, fx))
+                handle(&cx, &asked).map(|answer| self.view_answer(asked, answer, asked_controller, fx))
             }
             Run::Reactor(handle) => handle(self, asked, now, fx),
             Run::Groups(_) => {
@@ -233,11 +233,11 @@ impl Reactor {
         }
     }
 
-    fn view_answer(&mut self, asked: Asked, answer: Answer<Bytes>, fx: &mut Effects) {
+    fn view_answer(&mut self, asked: Asked, answer: Answer<Bytes>, asked_controller: bool, fx: &mut Effects) {
         match answer {
             Answer::Reply(bytes) => self.complete(asked.token, Reply::bytes(bytes), fx),
             Answer::Ask(command) => self.ask_controller(asked, command, fx),
-            Answer::AwaitLeaders(until) => self.await_leaders(asked, until),
+            Answer::AwaitLeaders(until) => self.await_leaders(asked, until, asked_controller),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The plan leaves no choices to whoever carries it out: the same image always leads to the same decision.
 
-use super::partitions::{is_alive, min_isr_of};
+use super::partitions::min_isr_of;
 use super::topics::check_assignment;
 use super::{Defaults, Outcome, Refusal, Reply, partitions};
 use crate::image::{Delta, Image, Topic};
@@ -82,7 +82,7 @@ fn moved(
     may_change_factor: bool,
 ) -> Outcome<PartitionState> {
     let min_isr = min_isr_of(image, soft, topic);
-    let alive = |id: BrokerId| is_alive(image, id);
+    let alive = |id: BrokerId| image.serves(id);
     let Some(to) = &wanted.to else {
         if !state.is_moving() {
             let code = ErrorCode::NoReassignmentInProgress;
@@ -129,7 +129,7 @@ pub(super) fn elect(
 
 fn elect_one(image: &Image, election: Election, topic: &str, index: PartitionIndex) -> Outcome<Record> {
     let (topic, state) = find(image, topic, index)?;
-    let alive = |id: BrokerId| is_alive(image, id);
+    let alive = |id: BrokerId| image.serves(id);
     let refuse =
         |code: ErrorCode, why: &str| Err(Refusal::new(code, format!("{}-{index}: {why}", topic.name)));
     let next = match election {
@@ -193,9 +193,9 @@ pub(super) fn balance(image: &Image, soft: &Defaults, leaders: bool, records: &m
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             let next = if topic.implicit_factor && !state.is_moving() && state.replicas.len() < target {
                 is_more |= plan.moving >= MOVING_MAX;
-                plan.grow(state, target).map(|to| state.move_to(&to, min_isr, |id| is_alive(image, id)))
+                plan.grow(state, target).map(|to| state.move_to(&to, min_isr, |id| image.serves(id)))
             } else if leaders && records.len() < ELECTIONS_MAX {
-                state.prefer(|id| is_alive(image, id))
+                state.prefer(|id| image.serves(id))
             } else {
                 None
             };

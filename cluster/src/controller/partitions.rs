@@ -77,7 +77,7 @@ fn alter_one(image: &Image, soft: &Defaults, wanted: &PartitionChange) -> Outcom
 /// Even where it will lead again nothing may be written under the old epoch: what was at the end of its log may be gone,
 /// and two records must not share an offset and an epoch.
 pub(super) fn leave(image: &Image, soft: &Defaults, broker: BrokerId, records: &mut Vec<Record>) {
-    let is_alive = |id: BrokerId| id != broker && is_alive(image, id);
+    let is_alive = |id: BrokerId| id != broker && image.serves(id);
     change(image, soft, records, |state, config| {
         let concerned = state.leader == Some(broker) || state.isr.contains(&broker);
         concerned.then(|| state.leave(broker, config.min_insync_replicas as usize, is_alive))
@@ -93,7 +93,7 @@ pub(super) fn come_back(
     is_clean: bool,
     records: &mut Vec<Record>,
 ) {
-    let is_alive = |id: BrokerId| id != broker && is_alive(image, id);
+    let is_alive = |id: BrokerId| id != broker && image.serves(id);
     change(image, soft, records, |state, config| {
         let min_isr = config.min_insync_replicas as usize;
         let has_all = is_clean || config.durability == Durability::Flushed;
@@ -112,15 +112,11 @@ pub(super) fn come_back(
 
 /// A broker may lead again: partitions that nobody leads may have a leader.
 pub(super) fn revive(image: &Image, soft: &Defaults, broker: BrokerId, records: &mut Vec<Record>) {
-    let is_alive = |id: BrokerId| id == broker || is_alive(image, id);
+    let is_alive = |id: BrokerId| id == broker || image.serves(id);
     change(image, soft, records, |state, config| {
         let revives = state.leader.is_none() && state.is_on(broker);
         revives.then(|| state.revive(config.min_insync_replicas as usize, is_alive))
     });
-}
-
-pub(super) fn is_alive(image: &Image, id: BrokerId) -> bool {
-    image.broker(id).is_some_and(|broker| !broker.fenced)
 }
 
 /// Records of all partitions that become something else.

@@ -155,7 +155,7 @@ fn hash_of(image: &Image) -> u64 {
 
 /// What holds of a partition whatever has happened.
 fn check_state(image: &Image, state: &PartitionState) -> Result<(), String> {
-    let is_live = |id: &BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
+    let is_live = |id: &BrokerId| image.serves(*id);
     let stray = state.isr.iter().chain(&state.elr).find(|id| !state.replicas.contains(id));
     if let Some(stray) = stray {
         return Err(format!("{stray} is no replica and in sync: {state:?}"));
