@@ -2,7 +2,7 @@
 
 use crate::connect::{Connect, Done, block_on};
 use crate::members::{Add, Drain, Remove};
-use crate::output::{Json, Output, show, table};
+use crate::output::{Json, Output, list, show, table};
 use clap::{Args, Subcommand};
 use client::core::PartitionMetadata;
 use client::{
@@ -280,10 +280,6 @@ fn partition_json((topic, p): Partition<'_>) -> Json {
         ("replicas", p.replicas.iter().copied().collect()),
         ("isr", p.isr.iter().copied().collect()),
     ])
-}
-
-fn list(numbers: &[i32]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -2,17 +2,17 @@
 
 use crate::connect::{Connect, Done, Failure, block_on};
 use crate::moves::{Brokers, carry_out, drain};
-use crate::output::{note, say, table};
+use crate::output::{list, note, say, table};
 use clap::Args;
 use client::{
     Admin, AdminError, AlterOp, BrokerDescription, ConfigResource, ErrorCode, QuorumDescription,
     QuorumMember, Reassignment,
 };
+use cluster::config::CORDON_KEY;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The setting that keeps new replicas away from a broker (KIP-1066).
-const CORDON: &str = "cordoned.log.dirs";
 /// The pause before the controller is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
@@ -133,9 +133,9 @@ impl Drain {
         }
         if cluster.brokers.iter().any(|broker| broker.id == self.id && !broker.is_fenced) {
             // One that does not serve gets none anyway.
-            let cordon = [(CORDON.to_owned(), AlterOp::Set("*".to_owned()))];
+            let cordon = [(CORDON_KEY.to_owned(), AlterOp::Set("*".to_owned()))];
             admin.alter_configs(&ConfigResource::Broker(self.id), &cordon).await?;
-            note(&format!("node {} gets no new replicas any more ({CORDON})", self.id));
+            note(&format!("node {} gets no new replicas any more ({CORDON_KEY})", self.id));
         }
         carry_out(&admin, &moves, self.wait).await?;
         let state = if self.wait { "holds nothing any more" } else { "is being drained" };
@@ -151,9 +151,9 @@ pub(crate) async fn usable(
 ) -> Done<Vec<i32>> {
     let mut usable = Vec::new();
     for broker in brokers.iter().filter(|broker| !broker.is_fenced && Some(broker.id) != beside) {
-        let configs = admin.describe_configs(&ConfigResource::Broker(broker.id), Some(&[CORDON])).await?;
+        let configs = admin.describe_configs(&ConfigResource::Broker(broker.id), Some(&[CORDON_KEY])).await?;
         let is_cordoned = configs.iter().any(|config| {
-            config.name == CORDON && config.value.as_ref().is_some_and(|value| !value.is_empty())
+            config.name == CORDON_KEY && config.value.as_ref().is_some_and(|value| !value.is_empty())
         });
         if !is_cordoned {
             usable.push(broker.id);
@@ -163,11 +163,8 @@ pub(crate) async fn usable(
 }
 
 fn shown(moves: &[Reassignment]) -> String {
-    let ids = |replicas: &Option<Vec<i32>>| {
-        let ids: Vec<String> = replicas.iter().flatten().map(ToString::to_string).collect();
-        ids.join(",")
-    };
-    let row = |m: &Reassignment| vec![m.topic.clone(), m.partition.to_string(), ids(&m.replicas)];
+    let ids = |m: &Reassignment| list(m.replicas.as_deref().unwrap_or_default());
+    let row = |m: &Reassignment| vec![m.topic.clone(), m.partition.to_string(), ids(m)];
     table(&["topic", "partition", "would go to"], moves.iter().map(row))
 }
 

@@ -1,9 +1,9 @@
 //! `ottla dev --brokers N`: a real cluster on one machine, a process per node. Each is watched, its log lines are passed
 //! on under its name, and it is started again when it dies, so that people can see what a cluster survives.
 
-use crate::output::{say, table};
+use crate::output::{note, say, table};
 use rustix::process::{Pid, Signal as Kill, kill_process};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -194,17 +194,17 @@ async fn report(
                     announce(common, nodes, &pids)?;
                 }
             }
-            News::Ended(id, status, true) if common.restarts => {
-                note(&format!("node {id} has died ({status}); it starts again in a second"));
-            }
-            News::Ended(id, status, true) => {
-                let file = nodes[usize::from(id) - 1].file.display();
-                note(&format!("node {id} has died ({status}); to start it: ottla server --config {file}"));
-            }
-            News::Ended(id, status, false) => {
+            News::Ended(id, status, served) if !(served || announced) => {
                 return Err(
                     format!("node {id} ended before it served ({status}); its last lines say why").into()
                 );
+            }
+            News::Ended(id, status, _) if common.restarts => {
+                note(&format!("node {id} has died ({status}); it starts again after {RESTART_AFTER:?}"));
+            }
+            News::Ended(id, status, _) => {
+                let file = nodes[usize::from(id) - 1].file.display();
+                note(&format!("node {id} has died ({status}); to start it: ottla server --config {file}"));
             }
             News::Failed(id, error) => return Err(format!("node {id} cannot be started: {error}").into()),
         }
@@ -341,11 +341,6 @@ async fn each_line(from: impl AsyncRead + Unpin, mut handle: impl FnMut(&str)) {
         handle(String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
-}
-
-/// A reader that has gone away is no reason to stop a cluster.
-fn note(line: &str) {
-    let _gone = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Ends this process with the one that started it, however that ends.

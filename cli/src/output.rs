@@ -46,9 +46,14 @@ pub(crate) fn say(line: &str) -> Done {
     Ok(())
 }
 
-/// Tells people something that is no output.
+/// Tells people something that is no output. A reader that has gone away is no reason to stop.
 pub(crate) fn note(line: &str) {
     let _gone = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Ids as people and tables show them.
+pub(crate) fn list(numbers: &[i32]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// A table without lines, so that it can be cut and grepped.

@@ -3,7 +3,7 @@
 use crate::connect::{Connect, Done, Failure, block_on};
 use crate::members::usable;
 use crate::moves::{Brokers, carry_out, to_factor};
-use crate::output::{Json, Output, note, say, show, table};
+use crate::output::{Json, Output, list, note, say, show, table};
 use clap::{Args, Subcommand};
 use client::{Admin, AlterOp, ConfigResource, CreatedTopic, ErrorCode, NewTopic, TopicDescription};
 
@@ -262,10 +262,6 @@ impl<'a> Described<'a> {
             ("configs", Json::Map(configs)),
         ])
     }
-}
-
-fn list(numbers: &[i32]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 impl Alter {

@@ -1,6 +1,6 @@
 //! `ottla dev --brokers 3`: real processes that form a cluster, survive one of them, and end together.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -45,7 +45,7 @@ impl Nodes {
         Self { process, output, told, brokers, pids, _data: data }
     }
 
-    /// What a command prints that must succeed in the end: a moment after a death nobody may have taken over.
+    /// What a command prints that must succeed.
     fn say(&self, args: &[&str]) -> String {
         let output = Command::new(OTTLA).args(args).args(["-b", &self.brokers]).output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));

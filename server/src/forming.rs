@@ -95,13 +95,7 @@ impl Forming {
             drop(tell_over);
         };
         let forming = thread::start("forming", end.clone(), work)?;
-        let fatal = end.clone();
-        let links = thread::start("links", end, move || {
-            if let Err(error) = links::run(wanted, owners, frame_bytes_max) {
-                // Nobody listens any more only when the process is ending already.
-                let _ending = fatal.send(End::Fatal(format!("the links could not start: {error}")));
-            }
-        })?;
+        let links = links::start(wanted, owners, frame_bytes_max, end)?;
         Ok(Self { accepting, threads: vec![forming, links], over, awaited })
     }
 

@@ -5,7 +5,8 @@
 
 use crate::connection::{Outbox, Sent};
 use crate::inbox::{Arriving, Inbox};
-use crate::router::Owners;
+use crate::router::{End, Owners};
+use crate::thread;
 use broker::loggers::NETWORK;
 use broker::{Dial, Down, Effects, Input, LinkId, Owner, Reply};
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use tokio::time::timeout;
 
@@ -102,12 +103,24 @@ struct Links {
     frame_bytes_max: usize,
 }
 
-/// Carries out what owners want of their links, until nobody can want anything any more.
-pub(crate) fn run(
+/// Starts the thread of the links. It ends when nobody can want anything any more.
+pub(crate) fn start(
     wanted: UnboundedReceiver<ToLinks>,
     owners: Owners,
     frame_bytes_max: usize,
-) -> io::Result<()> {
+    end: UnboundedSender<End>,
+) -> io::Result<std::thread::JoinHandle<()>> {
+    let fatal = end.clone();
+    thread::start("links", end, move || {
+        if let Err(error) = run(wanted, owners, frame_bytes_max) {
+            // Nobody listens any more only when the process is ending already.
+            let _ending = fatal.send(End::Fatal(format!("the links could not start: {error}")));
+        }
+    })
+}
+
+/// Carries out what owners want of their links, until nobody can want anything any more.
+fn run(wanted: UnboundedReceiver<ToLinks>, owners: Owners, frame_bytes_max: usize) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let links = Rc::new(Links { lines: RefCell::default(), owners, frame_bytes_max });
     LocalSet::new().block_on(&runtime, receive(links, wanted));

@@ -16,7 +16,9 @@ pub(crate) trait Driven {
     fn start(&mut self, now: Now, fx: &mut Effects);
     fn handle(&mut self, now: Now, input: Input, fx: &mut Effects);
     /// True once there is something to tell the process.
-    fn is_serving(&self) -> bool;
+    fn is_serving(&self) -> bool {
+        false
+    }
     /// True once the process may end without being missed.
     fn has_left(&self) -> bool {
         false
@@ -45,9 +47,6 @@ impl Driven for Groups {
     fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
         Self::handle(self, now, input, fx);
     }
-    fn is_serving(&self) -> bool {
-        false
-    }
 }
 
 impl Driven for Replication {
@@ -55,9 +54,6 @@ impl Driven for Replication {
     fn start(&mut self, _now: Now, _fx: &mut Effects) {}
     fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
         Self::handle(self, now, input, fx);
-    }
-    fn is_serving(&self) -> bool {
-        false
     }
 }
 

@@ -117,7 +117,7 @@ pub fn run(options: Options) -> Result<(), ServerError> {
         });
         until.ended().await?;
         node.router.mail(Owner::Metadata, Mail::Leave);
-        until.left().await;
+        until.left().await?;
         accepting.shutdown().await;
         process.close();
         node.drain_for(shutdown_timeout, &mut until.signals).await;
@@ -295,14 +295,19 @@ impl Until {
     }
 
     /// Until other nodes lead what this one led, for so long and until a signal comes.
-    async fn left(&mut self) {
+    async fn left(&mut self) -> Result<(), ServerError> {
         tokio::select! {
-            end = self.end.recv() => drop(end),
+            end = self.end.recv() => {
+                if let Some(End::Fatal(reason)) = end {
+                    return Err(ServerError(reason));
+                }
+            }
             () = tokio::time::sleep(LEAVING_MAX) => {
                 tracing::warn!(target: NODE, "no controller has found other leaders in time: ending all the same");
             }
             () = self.signals.next() => {}
         }
+        Ok(())
     }
 
     /// Until a signal asks for an end, or going on would break a promise.
@@ -333,13 +338,8 @@ impl Running {
             reactors.iter().map(|_| unbounded_channel::<ToReactor>()).unzip();
         let (router, mailboxes) = router::new(senders, end.clone());
         router::start_jobs(mailboxes.jobs, &shared, &router).map_err(failed)?;
-        let (own, wanted, answer_bytes_max) = (router.clone(), mailboxes.links, process.answer_bytes_max());
-        thread::start("links", end.clone(), move || {
-            if let Err(error) = links::run(wanted, own.owners.clone(), answer_bytes_max) {
-                own.fatal(format!("the links could not start: {error}"));
-            }
-        })
-        .map_err(failed)?;
+        links::start(mailboxes.links, router.owners.clone(), process.answer_bytes_max(), end.clone())
+            .map_err(failed)?;
         let limits = process.limits();
         for (core, mailbox) in reactors.into_iter().zip(boxes) {
             let (own, limits) = (router.clone(), limits.clone());
