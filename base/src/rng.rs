@@ -1,5 +1,7 @@
 //! Seeded randomness: the only source below the shell. Not for secrets.
 
+use crate::Uuid;
+
 /// xoshiro256**, seeded through SplitMix64. Equal seeds give equal sequences on every platform.
 #[derive(Clone, Debug)]
 pub struct Rng {
@@ -18,6 +20,13 @@ impl Rng {
     #[must_use]
     pub fn fork(&self, stream: u64) -> Self {
         Self::new(self.state[0] ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// A random id.
+    pub fn uuid(&mut self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        Uuid::random(bytes)
     }
 
     /// The next 64 bits.

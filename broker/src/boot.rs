@@ -208,12 +208,7 @@ fn identify(dir: &LogDir, config: &NodeConfig, rng: &mut Rng) -> Result<(Uuid, U
             .map_err(|_| BootError::Identity(format!("cluster.id {} is no id", identity.cluster_id)))?;
         return Ok((cluster_id, identity.directory_id));
     }
-    let mut random = || {
-        let mut bytes = [0; 16];
-        rng.fill(&mut bytes);
-        Uuid::random(bytes)
-    };
-    let (cluster_id, directory_id) = (random(), random());
+    let (cluster_id, directory_id) = (rng.uuid(), rng.uuid());
     let identity = DirIdentity { cluster_id: cluster_id.to_string(), node_id: own, directory_id };
     dir.write_identity(&identity).map_err(BootError::Disk)?;
     Ok((cluster_id, directory_id))

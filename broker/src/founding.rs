@@ -96,7 +96,7 @@ impl Founding {
         let standing = promise.charter.map_or(Standing::Empty, Standing::Prepared);
         let voters = config.voters.iter().map(|voter| voter.id).collect();
         let way = if is_named && config.bootstrap_servers.is_empty() {
-            Way::Form(Forming::new(own, voters, standing, charter::random(&mut rng)))
+            Way::Form(Forming::new(own, voters, standing, rng.uuid()))
         } else {
             Way::Join
         };
@@ -209,7 +209,7 @@ impl Founding {
         while let Some(output) = next.take() {
             for (to, message) in &output.send {
                 let request = forming_to_wire(message);
-                let _not_up = self.links.tell(Target::Voter(*to), 0, &request, fx);
+                let _not_up = self.links.tell(Target::Voter(*to), &request, fx);
             }
             if let Some(conflict) = output.conflict {
                 self.tell_operator(Level::Error, format!("No cluster can be formed: {conflict}"), fx);
@@ -280,7 +280,7 @@ impl Founding {
         };
         let belongs = self.greeted.iter().filter(|(_, who)| !who.cluster_id.is_zero());
         for to in belongs.map(|(to, _)| *to).collect::<Vec<_>>() {
-            if let Some(number) = self.links.ask(to, 0, &request, fx) {
+            if let Some(number) = self.links.ask(to, &request, fx) {
                 self.asked.insert(number, to);
             }
         }

@@ -315,11 +315,8 @@ pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects)
             fx.fatal = Some("a job ended at another owner than began it".into());
         }
     }
-    if let Some(cause) = shared.flusher.dir().fenced()
-        && !planted!(B1)
-    {
-        // Going on would acknowledge what is not there (B1).
-        fx.fatal = Some(format!("the data directory is fenced: {cause}"));
+    if !planted!(B1) {
+        shared.end_if_fenced(fx);
     }
 }
 

@@ -28,6 +28,13 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Going on with a directory that has failed a flush would acknowledge what is not there (B1).
+    pub(crate) fn end_if_fenced(&self, fx: &mut Effects) {
+        if let Some(cause) = self.flusher.dir().fenced() {
+            fx.fatal = Some(format!("the data directory is fenced: {cause}"));
+        }
+    }
+
     pub(crate) fn new(disk: Arc<dyn Disk>, flusher: Flusher) -> Self {
         Self {
             disk,

@@ -78,8 +78,14 @@ impl TestCluster {
 
     /// Adds a node that is to join the cluster through node 1.
     pub(crate) fn add(&mut self, more: &[(&str, &str)]) -> usize {
+        self.add_by(1, more)
+    }
+
+    /// Adds a node that is to join the cluster through that one.
+    pub(crate) fn add_by(&mut self, through: usize, more: &[(&str, &str)]) -> usize {
         let id = self.members.len() + 1;
-        self.members.push(Member::new(id, ("controller.quorum.bootstrap.servers", "node-1:9093"), more));
+        let server = format!("node-{through}:9093");
+        self.members.push(Member::new(id, ("controller.quorum.bootstrap.servers", &server), more));
         self.start(id);
         id
     }

@@ -195,12 +195,14 @@ impl TestNode {
     }
 
     pub(crate) fn connect(&mut self) -> ConnId {
+        self.connect_by("PLAINTEXT")
+    }
+
+    pub(crate) fn connect_by(&mut self, listener: &str) -> ConnId {
         self.next_connection += 1;
         let conn = ConnId(self.next_connection);
-        self.queue.push_back((
-            Owner::Reactor(0),
-            Input::Connected { conn, peer: "10.0.0.7".into(), listener: "PLAINTEXT".into() },
-        ));
+        let connected = Input::Connected { conn, peer: "10.0.0.7".into(), listener: listener.into() };
+        self.queue.push_back((Owner::Reactor(0), connected));
         conn
     }
 

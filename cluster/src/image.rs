@@ -3,7 +3,7 @@
 //! Persistent maps share structure, so that a change copies a path and not the whole. `replay` is the only
 //! way to make a new one, and says in a [`Delta`] what differs.
 
-use crate::config::{CORDON_KEY, Layers, Overrides, ResourceKind, TopicConfig};
+use crate::config::{Layers, Overrides, ResourceKind, TopicConfig, is_cordoned};
 use crate::partition::PartitionState;
 use crate::record::{Record, Registration, Resource};
 use alloc::string::String;
@@ -144,8 +144,7 @@ impl Image {
     pub fn takes_replicas(&self, broker: &Registration) -> bool {
         let name = alloc::format!("{}", broker.id);
         let set = self.overrides(ResourceKind::Broker, &name);
-        let is_cordoned = set.and_then(|set| set.get(CORDON_KEY)).is_some_and(|dirs| !dirs.trim().is_empty());
-        !broker.fenced && !is_cordoned
+        !broker.fenced && !set.is_some_and(|set| is_cordoned(set))
     }
 
     /// What was set for an owner of configs.

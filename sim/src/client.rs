@@ -122,7 +122,11 @@ impl Client {
     /// The same client in a cluster of so many nodes.
     pub(crate) fn among(self, nodes: usize) -> Self {
         let at = usize::try_from(self.name).unwrap_or(0);
-        Self { route: Route::new(nodes, at), ..self }
+        let mut among = Self { route: Route::new(nodes, at), ..self };
+        if let Role::Group(participant) = &mut among.role {
+            participant.is_in_cluster = among.route.is_in_cluster();
+        }
+        among
     }
 
     /// The partition that it writes or reads.

@@ -42,7 +42,7 @@ pub(crate) struct Participant {
     /// Whoever was asked is not the coordinator.
     is_lost: bool,
     /// In a cluster more may go wrong.
-    is_in_cluster: bool,
+    pub(crate) is_in_cluster: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -131,7 +131,6 @@ impl Participant {
 
     /// Tells where to go, if it has learned that.
     pub(crate) fn find_way(&mut self, route: &mut Route) -> Result<(), String> {
-        self.is_in_cluster = route.is_in_cluster();
         if std::mem::take(&mut self.is_lost) {
             route.lose();
         }

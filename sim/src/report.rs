@@ -92,6 +92,8 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "in_sync_change_refused",
     "in_sync_changed",
     "leadership_lost",
+    "log_started_over",
+    "log_truncated",
     "node_leaves",
     "partition_led_anew",
     "produce_timed_out",
@@ -116,7 +118,7 @@ const FIVE: &str = "takes more nodes than the voters: a run of five has them";
 const MEMBERSHIP: &str = "no run changes the members of its cluster; tests of the membership do";
 const COMPACTION: &str = "unique keys leave nothing of this kind; the compaction's own tests do";
 
-/// All other marks, and why no campaign is asked for them.
+/// All other marks, and why no campaign of a node alone is asked for them (some, a campaign of clusters is).
 pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("api_versions_downgraded", NO_CLIENT),
     ("assignment_too_large", BOUND),
@@ -142,6 +144,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("follower_session_refused", SELDOM),
     ("foreign_group_record_skipped", WRITTEN_BY_KAFKA),
     ("founder_finds_a_cluster", SELDOM),
+    ("greeting_of_a_double", ANOTHER_CLUSTER),
     ("group_full", NO_CLIENT),
     ("index_dropped", SELDOM),
     ("job_of_deleted_partition", SELDOM),
@@ -155,8 +158,6 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("link_refused", ANOTHER_CLUSTER),
     ("loaded_group_too_large", BOUND),
     ("log_before_a_fetched_snapshot", SELDOM),
-    ("log_started_over", SELDOM),
-    ("log_truncated", SELDOM),
     ("member_came_with_another_disk", ANOTHER_CLUSTER),
     ("member_forgotten", MEMBERSHIP),
     ("nobody_rejoined", SELDOM),

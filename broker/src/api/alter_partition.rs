@@ -6,7 +6,7 @@
 use super::{Acl, Answer, Api, OnController, ResponseOf, ToController, ViewContext};
 use base::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 use cluster::PartitionState;
-use cluster::controller::{Command, Outcome, PartitionChange, Refusal, Reply};
+use cluster::controller::{Command, Outcome, PartitionChange, Reply};
 use cluster::partition::Proposal;
 use wire::Request;
 use wire::alter_partition::{
@@ -144,7 +144,7 @@ impl ToController for AlterPartition {
 
 fn decided(told: PartitionData) -> Outcome<PartitionState> {
     if let Some(code) = super::refusal(told.error_code) {
-        return Err(Refusal { code, message: code.message().into() });
+        return Err(code.into());
     }
     let ids = |numbers: Vec<i32>| numbers.into_iter().map(BrokerId).collect();
     Ok(PartitionState {

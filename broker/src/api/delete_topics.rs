@@ -70,7 +70,7 @@ fn topic(states: &[DeleteTopicState], state: &DeleteTopicState) -> Outcome<Topic
 
 fn unanswered<T>() -> Outcome<T> {
     let code = ErrorCode::UnknownServerError;
-    Err(Refusal { code, message: code.message().into() })
+    Err(code.into())
 }
 
 fn result(state: &DeleteTopicState, deleted: Outcome<(String, TopicId)>) -> DeletableTopicResult {

@@ -77,7 +77,7 @@ fn describe_topic(cx: &ViewContext<'_>, name: &str) -> Outcome<Vec<Described>> {
     check_topic_name(name)?;
     if cx.view.image.topic(name).is_none() {
         let code = ErrorCode::UnknownTopicOrPartition;
-        return Err(Refusal { code, message: code.message().into() });
+        return Err(code.into());
     }
     let none = Overrides::new();
     let own = cx.view.image.overrides(ResourceKind::Topic, name).map_or(&none, |set| set);

@@ -4,6 +4,7 @@
 
 use super::{Acl, Api, Malformed};
 use crate::effects::{Asked, Effects};
+use crate::metadata::METADATA_TOPIC;
 use crate::metadata::{MemberReport, Metadata};
 use base::Now;
 use wire::ErrorCode;
@@ -12,9 +13,6 @@ use wire::describe_quorum::{
 };
 
 pub(super) struct DescribeQuorum;
-
-/// What Kafka calls the metadata log.
-const METADATA_TOPIC: &str = "__cluster_metadata";
 
 impl Api for DescribeQuorum {
     type Request = DescribeQuorumRequest;

@@ -27,7 +27,7 @@ pub(super) fn handle(
     let head = RequestHead::decode(&mut reader).map_err(Malformed::Request)?;
     let inner =
         Asked { head, body: reader.rest(), envelope: Some(Box::new(asked.head.clone())), ..asked.clone() };
-    if reactor.unwrapped(inner, fx).is_err() {
+    if !reactor.unwrapped(inner, fx) {
         let reply = refuse(&asked.head, ErrorCode::InvalidRequest)?;
         reactor.complete(asked.token, Reply::bytes(reply), fx);
     }

@@ -77,7 +77,7 @@ fn refused(key: Str, code: ErrorCode, message: &'static str) -> Coordinator {
 
 fn group(cx: &ViewContext<'_>, key: Str) -> Coordinator {
     let leader = cx.view.group_partition(&key).and_then(|(_, state)| state.leader);
-    match leader.and_then(|id| cx.view.live_brokers(cx.listener).find(|broker| broker.id == id)) {
+    match leader.and_then(|id| cx.view.endpoint_of(id, cx.listener)) {
         Some(broker) => Coordinator {
             key,
             node_id: broker.id.0,

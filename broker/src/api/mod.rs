@@ -353,10 +353,16 @@ pub(crate) fn peer_row(key: i16) -> Option<&'static Row> {
     PEER_TABLE.iter().find(|row| row.key as i16 == key)
 }
 
-/// The row of an API key.
+/// The row of an API key that everybody is served.
 #[must_use]
 pub(crate) fn row(key: i16) -> Option<&'static Row> {
-    TABLE.iter().chain(PEER_TABLE).find(|row| row.key as i16 == key)
+    TABLE.iter().find(|row| row.key as i16 == key)
+}
+
+/// The row of an API key, whoever is served it: for what has been let in.
+#[must_use]
+pub(crate) fn any_row(key: i16) -> Option<&'static Row> {
+    row(key).or_else(|| peer_row(key))
 }
 
 const fn view<A: OnView>() -> Row {
@@ -498,12 +504,12 @@ pub(crate) fn refusal(code: i16) -> Option<ErrorCode> {
 
 /// A request for another cluster than this one.
 pub(crate) fn cluster_refusal(code: ErrorCode) -> cluster::controller::Refusal {
-    cluster::controller::Refusal { code, message: code.message().into() }
+    code.into()
 }
 
 /// A command that was refused elsewhere.
 pub(crate) fn refused(code: ErrorCode) -> ControllerReply {
-    ControllerReply::Done(Err(cluster::controller::Refusal { code, message: code.message().into() }))
+    ControllerReply::Done(Err(code.into()))
 }
 
 /// Drops what has a key that something before it had.

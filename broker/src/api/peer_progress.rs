@@ -11,7 +11,7 @@ pub(super) struct PeerProgress;
 
 impl Api for PeerProgress {
     type Request = PeerProgressRequest;
-    const ACL: Acl = Acl::AlterCluster;
+    const ACL: Acl = Acl::Node;
 }
 
 pub(super) fn handle(

@@ -1,6 +1,13 @@
 use super::*;
+use crate::effects::ConnId;
+use crate::test_node::TestNode;
 use std::fmt::Write as _;
 use std::path::Path;
+use wire::broker_heartbeat::BrokerHeartbeatRequest;
+use wire::envelope::EnvelopeRequest;
+use wire::peer_greet::PeerGreetRequest;
+use wire::peer_progress::PeerProgressRequest;
+use wire::{ApiKey, RequestHead};
 
 /// The support matrix as the docs show it.
 fn support_matrix() -> String {
@@ -38,8 +45,51 @@ fn the_support_matrix_is_fresh() {
 
 #[test]
 fn every_api_stands_in_the_table_once_and_tells_what_it_serves() {
-    for (at, row) in TABLE.iter().enumerate() {
-        assert!(TABLE[..at].iter().all(|other| other.key != row.key), "{} twice", row.key.name());
+    let all: Vec<&Row> = TABLE.iter().chain(PEER_TABLE).collect();
+    for (at, row) in all.iter().enumerate() {
+        assert!(all[..at].iter().all(|other| other.key != row.key), "{} twice", row.key.name());
         assert!(row.advertised.contains(row.served.start()) && row.advertised.contains(row.served.end()));
+    }
+}
+
+/// Whether a request that only nodes are served is answered; else its connection is closed.
+fn is_served<R: wire::Request>(node: &mut TestNode, conn: ConnId, request: &R) -> bool {
+    let sent = node.send_on(conn, *R::VERSIONS.end(), request);
+    let is_answered = node.reply::<R>(sent).is_some();
+    assert_ne!(is_answered, node.closed.contains(&conn), "{}", R::KEY.name());
+    is_answered
+}
+
+#[test]
+fn only_nodes_are_served_what_nodes_say_to_each_other() {
+    let mut node = TestNode::new();
+    let greeting = PeerGreetRequest { node_id: 7, ..Default::default() };
+    let outside = node.connect_by("OUTSIDE");
+    assert!(!is_served(&mut node, outside, &greeting), "by a listener that is not for nodes");
+    let stranger = node.connect();
+    assert!(!is_served(&mut node, stranger, &PeerProgressRequest::default()), "before it says who it is");
+    let stranger = node.connect();
+    assert!(!is_served(&mut node, stranger, &BrokerHeartbeatRequest::default()), "before it says who it is");
+    let peer = node.connect();
+    assert!(is_served(&mut node, peer, &greeting));
+    assert!(is_served(&mut node, peer, &BrokerHeartbeatRequest::default()));
+}
+
+#[test]
+fn an_envelope_holds_what_clients_ask_and_nothing_else() {
+    let mut node = TestNode::new();
+    let peer = node.connect();
+    assert!(is_served(&mut node, peer, &PeerGreetRequest { node_id: 7, ..Default::default() }));
+    for key in [ApiKey::BrokerHeartbeat, ApiKey::PeerJoin, ApiKey::Fetch] {
+        let head = RequestHead {
+            api_key: key.code(),
+            version: 4 * i16::from(key == ApiKey::Fetch),
+            correlation_id: 1,
+            client_id: None,
+        };
+        let request_data = wire::frame::join_request(&head, b"").unwrap();
+        let sent = node.send_on(peer, 0, &EnvelopeRequest { request_data, ..Default::default() });
+        let answer = node.reply::<EnvelopeRequest>(sent).unwrap_or_else(|| panic!("{}", key.name()));
+        assert_eq!(answer.error_code, ErrorCode::InvalidRequest as i16, "{}", key.name());
     }
 }

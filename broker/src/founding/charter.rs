@@ -23,7 +23,7 @@ pub(super) struct Promise {
 impl Promise {
     /// Gives the directory an id, durably: what others are told must be true after a crash.
     pub(super) fn new(dir: &LogDir, rng: &mut Rng) -> Result<Self, StoreError> {
-        let promise = Self { directory: random(rng), charter: None };
+        let promise = Self { directory: rng.uuid(), charter: None };
         promise.write(dir)?;
         Ok(promise)
     }
@@ -69,10 +69,4 @@ fn parse(body: &[u8]) -> Option<Promise> {
     let founders = founders.iter().map(founder).collect::<Option<Vec<_>>>()?;
     let charter = Charter { cluster_id: Uuid(*cluster_id), founders };
     (left.is_empty() && !charter.founders.is_empty()).then_some(Promise { directory, charter: Some(charter) })
-}
-
-pub(super) fn random(rng: &mut Rng) -> Uuid {
-    let mut bytes = [0; 16];
-    rng.fill(&mut bytes);
-    Uuid::random(bytes)
 }

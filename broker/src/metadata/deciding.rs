@@ -186,7 +186,7 @@ impl Metadata {
     }
 
     fn answer_client(&self, now: Now, asked: &Asked, answer: controller::Reply, fx: &mut Effects) {
-        let row = api::row(asked.head.api_key).or_else(|| api::peer_row(asked.head.api_key));
+        let row = api::any_row(asked.head.api_key);
         let Some(Run::Controller { answer: respond, .. }) = row.map(|row| row.run) else {
             return refuse(asked.token, "the controller answered something else".into(), fx);
         };

@@ -25,7 +25,7 @@ impl Metadata {
                 self.role_changed(now, role, fx);
             }
             if let Some(offer) = output.fetch {
-                self.begin_fetch(offer, fx);
+                self.begin_fetch(now, offer, fx);
             }
             self.snapshot_wanted |= output.snapshot_wanted;
             if !output.committed.is_empty() {

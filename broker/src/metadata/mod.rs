@@ -18,7 +18,7 @@ mod store;
 mod voters;
 
 pub(crate) use report::MemberReport;
-use store::METADATA_TOPIC;
+pub(crate) use store::METADATA_TOPIC;
 pub(crate) use store::{RaftStore, StoreError, Stored, become_founder, become_member, is_member};
 pub(crate) use voters::VoterChange;
 
@@ -201,6 +201,7 @@ impl Metadata {
         self.balance_when_due(now, fx);
         self.step_towards_serving(now, fx);
         self.ask_what_waits(now, fx);
+        self.expire_fetch(now, fx);
         self.drive(now, fx);
         self.retry_when_due(now, fx);
         self.open_when_due(now, fx);
@@ -272,8 +273,7 @@ impl Metadata {
 
     /// Carries out a client's request here, where the controller is.
     fn carry_out(&mut self, now: Now, asked: Asked, fx: &mut Effects) {
-        let run =
-            api::row(asked.head.api_key).or_else(|| api::peer_row(asked.head.api_key)).map(|row| row.run);
+        let run = api::any_row(asked.head.api_key).map(|row| row.run);
         match run {
             Some(Run::Controller { ask, .. }) => match ask(&asked) {
                 Ok(Answer::Ask(command)) => self.decide(now, Asker::Client(asked), command, fx),

@@ -79,11 +79,7 @@ pub(super) fn apply(
     for (id, name) in &delta.removed {
         let gone: Vec<_> = replicas.keys().filter(|(topic, _)| topic == id).copied().collect();
         for key in gone {
-            if let Some(replica) = replicas.get(&key) {
-                replica.delete(fx);
-                remaining.removals += 1;
-            }
-            replicas.remove_mut(&key);
+            let_go(key, replicas, &mut remaining, fx);
         }
         fx.log(Level::Info, format!("Topic {name} is deleted"));
     }
@@ -110,12 +106,13 @@ pub(super) fn let_go_moved(
     };
     let moved: Vec<_> = replicas.keys().filter(|key| !is_here(key)).copied().collect();
     for key in moved {
+        hit!(partition_moved_away);
         let_go(key, replicas, &mut remaining, fx);
     }
     remaining
 }
 
-/// Others have what this node had: the partition has moved.
+/// A partition is not to be here any more.
 fn let_go(
     key: (TopicId, PartitionIndex),
     replicas: &mut Replicas,
@@ -123,7 +120,6 @@ fn let_go(
     fx: &mut Effects,
 ) {
     if let Some(replica) = replicas.get(&key) {
-        hit!(partition_moved_away);
         replica.delete(fx);
         remaining.removals += 1;
     }
@@ -165,6 +161,7 @@ impl Target<'_> {
                 }
                 // What is replayed on the way to serving may be long past: it may have come back since.
                 if !state.is_on(own) && self.is_current {
+                    hit!(partition_moved_away);
                     let_go((topic.id, index), replicas, remaining, fx);
                 }
                 continue;

@@ -40,7 +40,7 @@ impl Peers {
         for (to, message) in messages {
             let Some(node) = self.book.node(to) else { continue };
             let request = PeerQuorumRequest { message, ..PeerQuorumRequest::default() };
-            let _not_up = self.links.tell(node, 0, &request, fx);
+            let _not_up = self.links.tell(node, &request, fx);
         }
     }
 
@@ -92,16 +92,24 @@ impl Metadata {
         }
         for gone in self.peers.links.wanted().filter(|node| !wanted.contains(node)).collect::<Vec<_>>() {
             self.peers.links.forget(gone, fx);
+            self.fetch_failed_from(gone);
         }
         for node in wanted {
             self.peers.want(node, fx);
         }
     }
 
-    /// A node has greeted over a link that it opened.
+    /// A node has greeted over a link that it opened. One that is no member and says that it is a node which there is
+    /// already does not take that one's address from it.
     pub(super) fn greeted(&mut self, who: &Identity, fx: &mut Effects) {
+        let membership = self.quorum.membership();
+        let is_member = membership.contains(RaftId::of(who.directory));
+        if !is_member && membership.members().any(|id| self.peers.book.node(id) == Some(who.node)) {
+            hit!(greeting_of_a_double);
+            return;
+        }
         self.peers.book.note(who);
-        if self.quorum.membership().contains(RaftId::of(who.directory)) {
+        if is_member {
             self.want_links(fx);
         }
     }
@@ -118,6 +126,8 @@ impl Metadata {
                     self.peers.book.name(to, node);
                 }
                 self.peers.book.note_directory(node, directory);
+                // Over a link to where it was before, nothing is answered any more.
+                self.link_gone(now, to, fx);
                 self.want_links(fx);
             }
             Heard::Up { to, .. } => {
@@ -134,7 +144,7 @@ impl Metadata {
                 }
             }
             Heard::Answer { to, number, version, body } => {
-                if let Some(body) = self.take_piece(to, number, body, fx) {
+                if let Some(body) = self.take_piece(now, to, number, body, fx) {
                     self.answered_elsewhere(now, number, version, body, fx);
                 }
             }
@@ -146,6 +156,10 @@ impl Metadata {
             self.departures.hung_up(to, now.mono);
             self.publish(self.view.replicas.clone(), fx);
         }
+        self.link_gone(now, to, fx);
+    }
+
+    fn link_gone(&mut self, now: Now, to: BrokerId, fx: &mut Effects) {
         self.fetch_failed_from(to);
         self.asked_in_vain(now, to, fx);
     }

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use cluster::controller::{Command, Reply as Answer};
 use std::collections::{BTreeMap, VecDeque};
 use wire::envelope::{EnvelopeRequest, EnvelopeResponse};
-use wire::{ErrorCode, Message as _, Reader, Request};
+use wire::{ErrorCode, Message as _, Reader};
 
 /// How long a question may wait for a controller that answers it.
 const PATIENCE: Span = Span::from_secs(15);
@@ -139,7 +139,9 @@ impl Metadata {
     ) {
         let Some(UnderWay { question, read, .. }) = self.remote.under_way.remove(&number) else { return };
         match (read, question.asker) {
-            (None, Asker::Client(asked)) => self.envelope_opened(now, asked, question.until, &mut body, fx),
+            (None, Asker::Client(asked)) => {
+                self.envelope_opened(now, asked, question.until, (version, &mut body), fx)
+            }
             (Some(read), asker) => match read(&mut body, version) {
                 Some(answer) if is_not_controller(&answer) => {
                     self.later(now, Question { asker, ..question }, fx);
@@ -156,10 +158,9 @@ impl Metadata {
         now: Now,
         asked: Asked,
         until: Instant,
-        body: &mut Reader,
+        (version, body): (i16, &mut Reader),
         fx: &mut Effects,
     ) {
-        let version = *EnvelopeRequest::VERSIONS.end();
         let opened = EnvelopeResponse::decode(body, version).ok();
         match opened {
             Some(EnvelopeResponse { error_code: 0, response_data: Some(data), .. }) => {
@@ -279,7 +280,7 @@ fn send_envelope(
         client_host_address: Bytes::copy_from_slice(asked.peer.as_bytes()),
         ..EnvelopeRequest::default()
     };
-    links.ask(node, *EnvelopeRequest::VERSIONS.end(), &request, fx)
+    links.ask(node, &request, fx)
 }
 
 /// `None` for what only the controller asks itself.
@@ -314,7 +315,7 @@ fn send<A: ToController>(
     command: &Command,
     fx: &mut Effects,
 ) -> Option<(i32, Read)> {
-    let number = links.ask(node, *A::SERVED.end(), &A::request(command)?, fx)?;
+    let number = links.ask(node, &A::request(command)?, fx)?;
     Some((number, read::<A>))
 }
 

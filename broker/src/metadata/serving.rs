@@ -56,14 +56,12 @@ enum Leaving {
 
 impl Own {
     pub(super) fn new(endpoints: Vec<Endpoint>, node: &Node, rng: &mut Rng) -> Self {
-        let mut incarnation = [0; 16];
-        rng.fill(&mut incarnation);
         let peer_listener = node.config.peer_listener().map(|listener| listener.name.clone());
         let first = || endpoints.first().map(|endpoint| endpoint.listener.clone());
         Self {
             peer_listener: peer_listener.or_else(first).unwrap_or_default(),
             endpoints,
-            incarnation: Uuid::random(incarnation),
+            incarnation: rng.uuid(),
             phase: Phase::Starting(Instant::ZERO),
             next_heartbeat: Instant::ZERO,
             is_beating: false,
@@ -139,7 +137,7 @@ impl Metadata {
 
     /// The epoch in which the directory was closed, if nothing was written since.
     fn closed_in(&self) -> i64 {
-        self.shared.flusher.dir().closed_in().filter(|_| !self.own.was_registered).unwrap_or(-1)
+        self.shared.flusher.dir().clean_broker_epoch().filter(|_| !self.own.was_registered).unwrap_or(-1)
     }
 
     fn is_unfenced(&self, epoch: i64) -> bool {
@@ -199,7 +197,7 @@ impl Metadata {
                     // Asked again soon, though not at once: it is not caught up, or was fenced meanwhile.
                     self.own.next_heartbeat = self.own.next_heartbeat.min(now.mono + RETRY);
                 }
-                self.beat_later(fx);
+                fx.wake(self.own.next_heartbeat);
             }
             controller::Reply::Done(Err(refusal)) => self.own_refusal(now, refusal, fx),
             other @ (controller::Reply::Done(Ok(()))
@@ -216,15 +214,11 @@ impl Metadata {
         }
     }
 
-    fn beat_later(&self, fx: &mut Effects) {
-        fx.wake(self.own.next_heartbeat);
-    }
-
     fn own_refusal(&mut self, now: Now, refusal: &controller::Refusal, fx: &mut Effects) {
         let was_beating = core::mem::take(&mut self.own.is_beating);
         let is_unknown = refusal.code == ErrorCode::StaleBrokerEpoch;
         if was_beating && !is_unknown {
-            return self.beat_later(fx);
+            return fx.wake(self.own.next_heartbeat);
         }
         if is_unknown {
             hit!(broker_registers_again);

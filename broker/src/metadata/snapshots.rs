@@ -2,7 +2,7 @@
 
 use super::{Metadata, StoreError};
 use crate::effects::{Effects, Level};
-use base::{BrokerId, hit};
+use base::{BrokerId, Instant, Now, Span, hit};
 use bytes::{Bytes, BytesMut};
 use quorum::{Offer, SnapshotPoint};
 use wire::peer_snapshot::{PeerSnapshotRequest, PeerSnapshotResponse};
@@ -10,7 +10,9 @@ use wire::{Message as _, Reader};
 
 /// Bytes of a piece.
 const PIECE_BYTES: i32 = 1 << 20;
-/// No snapshot is larger.
+/// How long a piece may take: who is silent for longer is asked anew when it offers a snapshot again.
+const PIECE_PATIENCE: Span = Span::from_secs(10);
+/// A larger one is not fetched.
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 
 /// A snapshot on its way.
@@ -19,8 +21,9 @@ pub(super) struct Fetching {
     point: SnapshotPoint,
     from: BrokerId,
     file: BytesMut,
-    /// The question that is under way.
+    /// The question that is under way, and until when its answer is waited for.
     number: i32,
+    until: Instant,
 }
 
 impl Metadata {
@@ -35,12 +38,13 @@ impl Metadata {
     }
 
     /// Begins to fetch what is offered.
-    pub(super) fn begin_fetch(&mut self, Offer { from, point }: Offer, fx: &mut Effects) {
+    pub(super) fn begin_fetch(&mut self, now: Now, Offer { from, point }: Offer, fx: &mut Effects) {
         let node = self.peers.book.node(from);
         let asked = node.and_then(|node| Some((node, self.ask_piece(node, &point, 0, fx)?)));
         match asked {
             Some((from, number)) => {
-                self.fetching = Some(Fetching { point, from, file: BytesMut::new(), number });
+                let until = now.mono + PIECE_PATIENCE;
+                self.fetching = Some(Fetching { point, from, file: BytesMut::new(), number, until });
             }
             // It will be offered again.
             None => self.quorum.fetched(false),
@@ -62,12 +66,13 @@ impl Metadata {
             max_bytes: PIECE_BYTES,
             ..PeerSnapshotRequest::default()
         };
-        self.peers.links.ask(node, 0, &request, fx)
+        self.peers.links.ask(node, &request, fx)
     }
 
     /// Takes an answer if it is the piece that is waited for; else gives it back.
     pub(super) fn take_piece(
         &mut self,
+        now: Now,
         from: BrokerId,
         number: i32,
         mut body: Reader,
@@ -82,13 +87,24 @@ impl Metadata {
             return None;
         };
         fetching.file.extend_from_slice(&piece.chunk);
-        let size = u64::try_from(piece.size).unwrap_or(0).min(SNAPSHOT_BYTES_MAX);
+        let size = u64::try_from(piece.size).unwrap_or(0);
+        if size > SNAPSHOT_BYTES_MAX {
+            let text = format!(
+                "The metadata's snapshot has {size} bytes: more than {SNAPSHOT_BYTES_MAX} are not fetched"
+            );
+            fx.log(Level::Error, text);
+            self.quorum.fetched(false);
+            return None;
+        }
         let have = fetching.file.len() as u64;
         if have < size && !piece.chunk.is_empty() {
             let Fetching { point, from, .. } = &fetching;
             let (point, from) = (point.clone(), *from);
             match self.ask_piece(from, &point, have, fx) {
-                Some(number) => self.fetching = Some(Fetching { number, ..fetching }),
+                Some(number) => {
+                    let until = now.mono + PIECE_PATIENCE;
+                    self.fetching = Some(Fetching { number, until, ..fetching });
+                }
                 None => self.quorum.fetched(false),
             }
             return None;
@@ -102,6 +118,17 @@ impl Metadata {
         }
         self.quorum.fetched(well);
         None
+    }
+
+    /// Gives up on a node that does not answer.
+    pub(super) fn expire_fetch(&mut self, now: Now, fx: &mut Effects) {
+        let Some(Fetching { from, until, .. }) = &self.fetching else { return };
+        let (from, until) = (*from, *until);
+        if until <= now.mono {
+            self.fetch_failed_from(from);
+        } else {
+            fx.wake(until);
+        }
     }
 
     /// The node that a snapshot came from is not there any more.

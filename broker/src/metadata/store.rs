@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wire::record::{Batch, BatchBuilder, BatchMeta, CheckedBatches, RecordFields, Records};
 
 /// What Kafka calls the metadata log.
-pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// The id that Kafka gives to its topic.
 const TOPIC_ID: TopicId = TopicId(Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
 /// Why the metadata cannot be read or written.

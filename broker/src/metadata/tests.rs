@@ -232,3 +232,21 @@ fn a_node_that_leaves_hands_over_what_it_leads_before_it_ends() {
     }
     assert_eq!(create(&mut cluster, first, "still-answers"), 0);
 }
+
+#[test]
+fn a_stranger_with_the_id_of_a_member_takes_nothing_from_it() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    let leader = cluster.controller().unwrap();
+    let (named, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    cluster.add_by(leader, &[("node.id", &named.to_string())]);
+    cluster.run(2_000);
+    // Whoever comes back makes the controller look at its links.
+    cluster.kill(other, 100);
+    cluster.start(other);
+    cluster.run(2_000);
+    assert_eq!(create(&mut cluster, leader, "after"), 0);
+    cluster.run(100);
+    assert!(topics(&mut cluster, named).contains("after"), "{:#?}", cluster.log);
+    assert!(cluster.log.iter().any(|line| line.contains("lives in this cluster")), "{:#?}", cluster.log);
+}

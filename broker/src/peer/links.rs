@@ -19,8 +19,8 @@ const BACKOFF_MIN: Span = Span::from_millis(20);
 const BACKOFF_MAX: Span = Span::from_millis(500);
 /// A link that was up for so long has worked: whoever ends one at once, again and again, is not dialled at once again.
 const WORKED: Span = Span::from_millis(500);
-/// How long the other end may take to greet.
-const GREETING_MAX: Span = Span::from_secs(3);
+/// How long the other end may take to greet. A process that has ended since it was dialled never does, and nobody says so.
+const GREETING_MAX: Span = Span::from_secs(1);
 
 /// Who a node is to its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,30 +133,18 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         self.links.get(&to).is_some_and(|link| matches!(link.state, State::Up(_)))
     }
 
-    /// Asks something; the number names the answer. `None` while the link is not up.
-    pub(crate) fn ask<R: Request>(
-        &mut self,
-        to: K,
-        version: i16,
-        request: &R,
-        fx: &mut Effects,
-    ) -> Option<i32> {
-        let number = self.tell(to, version, request, fx)?;
-        self.links.get_mut(&to)?.asked.insert(number, (R::KEY, version));
+    /// Asks something, in the newest version that there is; the number names the answer. `None` while the link is not up.
+    pub(crate) fn ask<R: Request>(&mut self, to: K, request: &R, fx: &mut Effects) -> Option<i32> {
+        let number = self.tell(to, request, fx)?;
+        self.links.get_mut(&to)?.asked.insert(number, (R::KEY, *R::VERSIONS.end()));
         Some(number)
     }
 
     /// Says something that is not answered. `None` while the link is not up, or if it cannot be said.
-    pub(crate) fn tell<R: Request>(
-        &mut self,
-        to: K,
-        version: i16,
-        request: &R,
-        fx: &mut Effects,
-    ) -> Option<i32> {
+    pub(crate) fn tell<R: Request>(&mut self, to: K, request: &R, fx: &mut Effects) -> Option<i32> {
         let link = self.links.get(&to).filter(|link| matches!(link.state, State::Up(_)))?;
         self.next_number = self.next_number.wrapping_add(1).max(1);
-        match encode_request(self.next_number, Some(&Str::from("ottla")), version, request) {
+        match encode_request(self.next_number, Some(&Str::from("ottla")), *R::VERSIONS.end(), request) {
             Ok(encoded) => {
                 fx.sends.push((link.id, encoded.bytes));
                 Some(self.next_number)

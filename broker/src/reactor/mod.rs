@@ -174,17 +174,15 @@ impl Reactor {
     }
 
     /// Takes a client's request out of the envelope that another node put around it.
-    pub(crate) fn unwrapped(&mut self, asked: Asked, fx: &mut Effects) -> Result<(), String> {
+    /// False if it is none for the controller.
+    pub(crate) fn unwrapped(&mut self, asked: Asked, fx: &mut Effects) -> bool {
         let row = api::row(asked.head.api_key).filter(|row| row.served.contains(&asked.head.version));
-        match row.map(|row| row.run) {
-            Some(Run::Controller { .. } | Run::Metadata(_)) => {
-                fx.tell(Owner::Metadata, Mail::Asked(asked));
-                Ok(())
-            }
-            Some(Run::View(_) | Run::Reactor(_) | Run::Groups(_) | Run::OneWay(..)) | None => {
-                Err(format!("API key {} is not for the controller", asked.head.api_key))
-            }
+        let is_for_controller =
+            matches!(row.map(|row| row.run), Some(Run::Controller { .. } | Run::Metadata(_)));
+        if is_for_controller {
+            fx.tell(Owner::Metadata, Mail::Asked(asked));
         }
+        is_for_controller
     }
 
     fn unsupported_version(&mut self, row: &Row, asked: &Asked, fx: &mut Effects) {
@@ -315,7 +313,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(&token.conn) else { return };
         for (asked, reply) in connection.complete(token.slot, reply) {
             if self.done.len() < DONE_MAX
-                && let Some(row) = api::row(asked.api_key)
+                && let Some(row) = api::any_row(asked.api_key)
             {
                 self.done.push((row.key, asked.at));
             }

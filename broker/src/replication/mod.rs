@@ -33,8 +33,6 @@ use wire::{Message as _, Reader};
 /// A partition.
 type Key = (TopicId, PartitionIndex);
 
-/// The version of PeerProgress.
-const PROGRESS_VERSION: i16 = 0;
 /// Partitions that one PeerProgress tells of.
 const REPORTS_MAX: usize = 10_000;
 
@@ -295,9 +293,7 @@ impl Replication {
                 replica.name, replica.index
             );
             fx.log(Level::Error, text);
-            if let Some(cause) = self.shared.flusher.dir().fenced() {
-                fx.fatal = Some(format!("the data directory is fenced: {cause}"));
-            }
+            self.shared.end_if_fenced(fx);
         }
         let key = (replica.topic, replica.index);
         let source = self.followed.get(&key).and_then(|leader| self.sources.get_mut(leader));
@@ -322,9 +318,9 @@ impl Replication {
                 source.begin_anew();
             }
             if self.links.is_up(line)
-                && let Some((request, version)) = source.next_request(own, now.mono, config)
+                && let Some(request) = source.next_request(own, now.mono, config)
             {
-                let number = self.links.ask(line, version, &request, fx);
+                let number = self.links.ask(line, &request, fx);
                 source.asked(number);
             }
             // What rests is looked at when there is a link to ask over.
@@ -367,11 +363,11 @@ impl Replication {
                 }
                 count += 1;
                 if count % REPORTS_MAX == 0 {
-                    self.links.tell(line, PROGRESS_VERSION, &progress(own, core::mem::take(&mut topics)), fx);
+                    self.links.tell(line, &progress(own, core::mem::take(&mut topics)), fx);
                 }
             }
             if !topics.is_empty() {
-                self.links.tell(line, PROGRESS_VERSION, &progress(own, topics), fx);
+                self.links.tell(line, &progress(own, topics), fx);
             }
         }
     }

@@ -20,8 +20,6 @@ use wire::fetch::{
 };
 use wire::{ErrorCode, Records};
 
-/// The version in which a follower says what it believes to be safe.
-const FETCH_VERSION: i16 = 18;
 /// How long an answer may take beyond what the leader was asked to wait.
 const ANSWER_MAX: Span = Span::from_secs(10);
 /// The first pause of a partition in trouble; it doubles with each further one.
@@ -208,7 +206,7 @@ impl Source {
         own: Incarnation,
         now: Instant,
         config: &NodeConfig,
-    ) -> Option<(FetchRequest, i16)> {
+    ) -> Option<FetchRequest> {
         self.wake_resting(now);
         self.paused_until = self.paused_until.filter(|until| *until > now);
         if self.paused_until.is_some() || !self.may_ask() {
@@ -239,7 +237,7 @@ impl Source {
         };
         let wait = config.replica_fetch_wait_max + ANSWER_MAX;
         self.under_way.push_back(UnderWay { number: 0, request: self.requests, until: now + wait });
-        Some((request, FETCH_VERSION))
+        Some(request)
     }
 
     /// One fetch is under way at a time, unless a partition has come that the one that waits does not know of.
@@ -478,10 +476,7 @@ impl Taking<'_> {
                     .log(Level::Warn, format!("What was fetched of {name}-{index} is not stored: {error}"));
             }
         }
-        if let Some(cause) = self.shared.flusher.dir().fenced() {
-            // Going on would acknowledge what is not there (B1).
-            self.fx.fatal = Some(format!("the data directory is fenced: {cause}"));
-        }
+        self.shared.end_if_fenced(self.fx);
     }
 }
 

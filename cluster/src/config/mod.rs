@@ -25,7 +25,12 @@ use alloc::format;
 pub const DURABILITY_KEY: &str = "ottla.durability";
 
 /// The key that keeps new replicas away from a broker (KIP-1066).
-pub(crate) const CORDON_KEY: &str = "cordoned.log.dirs";
+pub const CORDON_KEY: &str = "cordoned.log.dirs";
+
+/// Whether the settings of a broker keep new replicas away from it.
+pub(crate) fn is_cordoned(set: &Overrides) -> bool {
+    set.get(CORDON_KEY).is_some_and(|dirs| !dirs.trim().is_empty())
+}
 
 /// Where our default is not Kafka's: the key, Kafka's default, and why.
 pub const OWN_DEFAULTS: &[(&str, &str, &str)] = &[

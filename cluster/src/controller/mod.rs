@@ -50,6 +50,13 @@ impl Refusal {
     }
 }
 
+/// A refusal with Kafka's own words.
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code, code.message())
+    }
+}
+
 /// The outcome for one item of a request.
 pub type Outcome<T> = Result<T, Refusal>;
 
@@ -314,10 +321,7 @@ impl Defaults {
     }
 
     pub(crate) fn next_topic_id(&mut self) -> TopicId {
-        let rng = self.rng.get_or_insert_with(|| Rng::new(0));
-        let mut bytes = [0; 16];
-        rng.fill(&mut bytes);
-        TopicId(Uuid::random(bytes))
+        TopicId(self.rng.get_or_insert_with(|| Rng::new(0)).uuid())
     }
 }
 

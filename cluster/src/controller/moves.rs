@@ -188,7 +188,7 @@ pub(super) fn balance(image: &Image, soft: &Defaults, leaders: bool, records: &m
     let mut plan = Plan::new(image);
     let mut is_more = false;
     for topic in image.topics() {
-        let target = usize::try_from(soft.target_factor(&topic.name)).unwrap_or(1).min(plan.living);
+        let target = usize::try_from(soft.target_factor(&topic.name)).unwrap_or(1).min(plan.replicas.len());
         let min_isr = min_isr_of(image, soft, topic);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             let next = if topic.implicit_factor && !state.is_moving() && state.replicas.len() < target {
@@ -210,7 +210,6 @@ struct Plan<'a> {
     image: &'a Image,
     replicas: BTreeMap<BrokerId, usize>,
     preferred: BTreeMap<BrokerId, usize>,
-    living: usize,
     moving: usize,
 }
 
@@ -229,7 +228,7 @@ impl<'a> Plan<'a> {
             *preferred.entry(*first).or_default() += 1;
         }
         let moving = states().filter(|state| state.is_moving()).count();
-        Self { image, living: replicas.len(), replicas, preferred, moving }
+        Self { image, replicas, preferred, moving }
     }
 
     /// The replicas with as many more as are wanted, each where the fewest are, in a rack that has none if there is one.

@@ -46,7 +46,6 @@ pub struct LogDir {
     was_kafkas: bool,
     clean_broker_epoch: Option<i64>,
     was_clean: bool,
-    closed_in: Option<i64>,
     identity: Option<DirIdentity>,
     /// Held until the directory is closed.
     _lock: Arc<dyn DiskFile>,
@@ -114,7 +113,6 @@ impl LogDir {
             was_kafkas,
             clean_broker_epoch: clean.flatten(),
             was_clean: clean.is_some(),
-            closed_in: clean.flatten(),
             identity,
             _lock: lock,
         }))
@@ -130,12 +128,6 @@ impl LogDir {
     #[must_use]
     pub const fn was_clean(&self) -> bool {
         self.was_clean
-    }
-
-    /// The broker's epoch when the directory was last closed, if it was closed properly.
-    #[must_use]
-    pub const fn closed_in(&self) -> Option<i64> {
-        self.closed_in
     }
 
     /// The broker epoch at that clean shutdown (KIP-966).

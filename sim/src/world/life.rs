@@ -111,7 +111,7 @@ impl World {
     /// All connections are gone; the process starts a little later, in another boot of the machine.
     pub(super) fn start_again(&mut self, index: usize) {
         self.lose_connections(index);
-        let low = if self.is_cluster() && self.nodes[index].is_off { 20_000 } else { 1_000 };
+        let low = if self.nodes[index].is_off { 20_000 } else { 1_000 };
         let delay = self.some_micros(low, self.swarm.down_micros_max);
         self.at(delay, Event::Start(index));
         let node = &mut self.nodes[index];

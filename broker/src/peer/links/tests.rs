@@ -57,10 +57,10 @@ fn nothing_is_said_before_both_have_greeted_and_every_answer_finds_its_question(
     let mut fx = Effects::default();
     let join = PeerJoinRequest::default();
     dialled(&mut links, at(0));
-    assert_eq!(links.ask(PEER, 0, &join, &mut fx), None);
+    assert_eq!(links.ask(PEER, &join, &mut fx), None);
     let mut links = self::links();
     let link = up(&mut links);
-    let number = links.ask(PEER, 0, &join, &mut fx).unwrap();
+    let number = links.ask(PEER, &join, &mut fx).unwrap();
     let response = PeerJoinResponse { leader_id: 7, ..Default::default() };
     let frame = answer::<PeerJoinRequest>(&fx, &response);
     let Some(Heard::Answer { to: PEER, number: same, version: 0, mut body }) =
