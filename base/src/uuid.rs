@@ -17,6 +17,8 @@ pub struct ParseUuidError;
 impl Uuid {
     /// All zeros: "none" on the wire.
     pub const ZERO: Self = Self([0; 16]);
+    /// The directory of a replica that is in no directory any more (KIP-858).
+    pub const LOST: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
     /// True for the all-zero id.
     #[must_use]

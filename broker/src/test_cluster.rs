@@ -141,6 +141,11 @@ impl TestCluster {
         }
     }
 
+    /// The disk of a node.
+    pub(crate) fn disk(&self, id: usize) -> &MemDisk {
+        &self.members[id - 1].disk
+    }
+
     fn after(&mut self, delay: Span, at: usize, owner: Owner, input: Input) {
         self.push(delay, at, Event::Input(owner, input));
     }

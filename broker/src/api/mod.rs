@@ -12,6 +12,7 @@ mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
 mod api_versions;
+mod assign_replicas_to_dirs;
 mod broker_heartbeat;
 mod broker_loggers;
 mod broker_registration;
@@ -79,6 +80,7 @@ use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Request};
 pub(crate) use add_raft_voter::reply as add_voter_reply;
 pub(crate) use allocate_producer_ids::AllocateProducerIds;
 pub(crate) use alter_partition::AlterPartition;
+pub(crate) use assign_replicas_to_dirs::AssignReplicasToDirs;
 pub(crate) use api_versions::unsupported as unsupported_api_versions;
 pub(crate) use broker_heartbeat::BrokerHeartbeat;
 pub(crate) use broker_registration::BrokerRegistration;
@@ -339,6 +341,7 @@ pub(crate) const PEER_TABLE: &[Row] = &[
     controller::<broker_registration::BrokerRegistration>(),
     controller::<broker_heartbeat::BrokerHeartbeat>(),
     controller::<allocate_producer_ids::AllocateProducerIds>(),
+    controller::<assign_replicas_to_dirs::AssignReplicasToDirs>(),
     reactor::<peer_progress::PeerProgress>(peer_progress::handle),
     reactor::<peer_greet::PeerGreet>(peer_greet::handle),
     one_way::<peer_quorum::PeerQuorum>(Owner::Metadata, StateOwner::Quorum),

@@ -96,7 +96,7 @@ impl Metadata {
         // A client's request travels as it is; others are asked again by their command.
         let errand = match &asker {
             Asker::Client(_) => Errand::Request,
-            Asker::Owner { .. } | Asker::Own | Asker::Sessions => Errand::Command(command.clone()),
+            Asker::Owner { .. } | Asker::Own | Asker::Repair | Asker::Sessions => Errand::Command(command.clone()),
         };
         let speculative = &self.leading.speculative;
         let decided = Controller::decide(speculative, &mut self.leading.defaults, now, (token, command));
@@ -166,6 +166,7 @@ impl Metadata {
             Asker::Client(asked) => self.answer_client(now, &asked, answer, fx),
             Asker::Owner { from, ticket } => fx.tell(from, Mail::Controlled { ticket, reply: answer }),
             Asker::Own => self.own_answer(now, &answer, fx),
+            Asker::Repair => self.damage_known(now, &answer, fx),
             Asker::Sessions => {
                 self.own_question_answered(now, &answer, fx);
             }

@@ -214,6 +214,7 @@ impl Metadata {
         }
         self.told_waiting = remaining.reason.is_some();
         self.removals += remaining.removals;
+        self.damage.found(&remaining.damaged, &replicas, &self.committed, self.node.config.node_id);
         if !remaining.topics.is_empty() {
             self.unopened = Some((now.mono + FULL_RETRY, remaining.topics));
         }

@@ -11,6 +11,7 @@ mod following;
 mod partitions;
 mod peers;
 mod remote;
+mod repair;
 mod report;
 mod serving;
 mod snapshots;
@@ -38,6 +39,7 @@ use deciding::Leading;
 use peers::Peers;
 use quorum::{Persist, Quorum};
 use remote::{Asker, Errand, Remote};
+use repair::Damage;
 use serving::Own;
 use snapshots::Fetching;
 use std::collections::BTreeSet;
@@ -80,6 +82,8 @@ pub struct Metadata {
     full: Option<(Instant, Persist)>,
     /// Topics with partitions that could not be opened, and when they are tried again.
     unopened: Option<(Instant, Vec<TopicId>)>,
+    /// Partitions whose files here lack what was durable.
+    damage: Damage,
     /// Topics whose deletion was replayed on the way to serving: what is left of them may go.
     removed: BTreeSet<TopicId>,
     /// The operator has been told that they wait.
@@ -139,6 +143,7 @@ impl Metadata {
             snapshot_wanted: false,
             full: None,
             unopened: None,
+            damage: Damage::default(),
             removed: BTreeSet::new(),
             told_waiting: false,
             removals: 0,
@@ -200,6 +205,7 @@ impl Metadata {
         self.expire_sessions(now, fx);
         self.balance_when_due(now, fx);
         self.step_towards_serving(now, fx);
+        self.tell_damage(now, fx);
         self.ask_what_waits(now, fx);
         self.expire_fetch(now, fx);
         self.drive(now, fx);

@@ -8,7 +8,7 @@ use crate::shared::Shared;
 use crate::view::{Node, Replicas};
 use base::{BrokerId, EndOffset, Now, PartitionIndex, TopicId, hit};
 use cluster::config::{ResourceKind, TopicConfig};
-use cluster::{Delta, Image, Topic};
+use cluster::{Delta, Image, PartitionState, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
 use seglog::disk::{DiskError, DiskErrorKind};
 use seglog::{Log, OpenLogError, PartitionName};
@@ -27,6 +27,8 @@ pub(super) struct Remaining {
     pub(super) topics: Vec<TopicId>,
     /// Why, for the operator.
     pub(super) reason: Option<String>,
+    /// Partitions whose files lack what was durable, and that others do not have yet as far as these metadata say.
+    pub(super) damaged: Vec<(TopicId, PartitionIndex)>,
     /// Removals that are jobs now.
     pub(super) removals: usize,
 }
@@ -169,22 +171,7 @@ impl Target<'_> {
             if !state.is_on(own) {
                 continue;
             }
-            let opening = Opening {
-                dir: self.shared.flusher.dir(),
-                topic: topic.id,
-                name: &topic.name,
-                index,
-                config: config.clone(),
-                producer_expiration: self.node.config.producer_id_expiration,
-                high_watermark: self.known_safe(&topic.name, index),
-            };
-            let mut opened = Replica::open(opening.clone(), now);
-            if let Err(OpenLogError::WrongTopic { found }) = opened
-                && self.make_way(&topic.name, index, found, (fx, remaining))
-            {
-                opened = Replica::open(opening, now);
-            }
-            match opened {
+            match self.open(topic, (index, state), &config, (now, fx), remaining) {
                 Ok(replica) => {
                     let replica = Arc::new(replica);
                     if self.has_roles {
@@ -193,20 +180,80 @@ impl Target<'_> {
                     self.shared.upkeep.stirred(&replica, replica.opened(), now, fx);
                     replicas.insert_mut((topic.id, index), replica);
                 }
-                Err(OpenLogError::Disk(error)) if error.kind == DiskErrorKind::NoSpace => {
-                    hit!(partition_waits_for_space);
-                    remaining.wait(topic.id, Some("the disk is full".into()));
-                }
-                // Whose it is will be known when all of the metadata has been replayed.
-                Err(OpenLogError::WrongTopic { .. }) if !self.is_current => remaining.wait(topic.id, None),
-                // Perhaps it can be read another time.
-                Err(OpenLogError::Disk(error)) => {
-                    hit!(partition_opened_later);
-                    remaining.wait(topic.id, Some(error.to_string()));
-                }
-                // The partition stays away: its clients hear NOT_LEADER_OR_FOLLOWER, nothing is overwritten.
-                Err(error) => {
-                    fx.log(Level::Error, format!("{}-{index} cannot be opened: {error}", topic.name))
+                Err(error) => self.not_opened(topic, index, &error, fx, remaining),
+            }
+        }
+    }
+
+    /// Opens a partition's log. What is in its way is let go if that is known to be right.
+    fn open(
+        &self,
+        topic: &Topic,
+        (index, state): (PartitionIndex, &PartitionState),
+        config: &Arc<TopicConfig>,
+        (now, fx): (Now, &mut Effects),
+        remaining: &mut Remaining,
+    ) -> Result<Replica, OpenLogError> {
+        let opening = Opening {
+            dir: self.shared.flusher.dir(),
+            topic: topic.id,
+            name: &topic.name,
+            index,
+            config: config.clone(),
+            producer_expiration: self.node.config.producer_id_expiration,
+            high_watermark: self.known_safe(&topic.name, index),
+        };
+        let opened = Replica::open(opening.clone(), now);
+        let makes_way = match &opened {
+            Err(OpenLogError::WrongTopic { found }) => {
+                self.make_way(&topic.name, index, *found, (fx, remaining))
+            }
+            Err(OpenLogError::Damaged(damage)) if self.is_replaceable(state) => {
+                hit!(damaged_replica_replaced);
+                let text = format!(
+                    "{}-{index} is damaged and is fetched anew from others, who hold all that is safe: {damage}",
+                    topic.name
+                );
+                fx.log(Level::Warn, text);
+                self.let_files_go(&topic.name, index, topic.id, (fx, remaining))
+            }
+            Ok(_) | Err(_) => false,
+        };
+        if makes_way { Replica::open(opening, now) } else { opened }
+    }
+
+    /// Others hold all that is safe, and this broker does not count as one of them: it may begin with nothing.
+    fn is_replaceable(&self, state: &PartitionState) -> bool {
+        let own = self.node.config.node_id;
+        let mut holders = state.isr.iter().chain(&state.elr).peekable();
+        self.has_roles && holders.peek().is_some() && !holders.any(|holder| *holder == own)
+    }
+
+    fn not_opened(
+        &self,
+        topic: &Topic,
+        index: PartitionIndex,
+        error: &OpenLogError,
+        fx: &mut Effects,
+        remaining: &mut Remaining,
+    ) {
+        match error {
+            OpenLogError::Disk(error) if error.kind == DiskErrorKind::NoSpace => {
+                hit!(partition_waits_for_space);
+                remaining.wait(topic.id, Some("the disk is full".into()));
+            }
+            // Whose it is will be known when all of the metadata has been replayed.
+            OpenLogError::WrongTopic { .. } if !self.is_current => remaining.wait(topic.id, None),
+            // Perhaps it can be read another time.
+            OpenLogError::Disk(error) => {
+                hit!(partition_opened_later);
+                remaining.wait(topic.id, Some(error.to_string()));
+            }
+            // The partition stays away: its clients hear NOT_LEADER_OR_FOLLOWER, nothing is overwritten.
+            OpenLogError::Damaged(_) | OpenLogError::WrongTopic { .. } | OpenLogError::Fenced => {
+                fx.log(Level::Error, format!("{}-{index} cannot be opened: {error}", topic.name));
+                if matches!(error, OpenLogError::Damaged(_)) {
+                    remaining.damaged.push((topic.id, index));
                 }
             }
         }
@@ -227,17 +274,27 @@ impl Target<'_> {
         found: TopicId,
         (fx, remaining): (&mut Effects, &mut Remaining),
     ) -> bool {
-        let dir = self.shared.flusher.dir();
-        let Some(name) = PartitionName::new(topic, index) else { return false };
-        if self.removed.contains(&found) {
-            hit!(deleted_partition_makes_way);
-            if let Ok(removal) = dir.delete_partition(&name, found) {
-                remaining.removals += 1;
-                fx.jobs.push(Job::Remove(removal));
-            }
-            return true;
+        if !self.removed.contains(&found) {
+            return false;
         }
-        false
+        hit!(deleted_partition_makes_way);
+        self.let_files_go(topic, index, found, (fx, remaining))
+    }
+
+    /// Frees a partition's name; what was under it is removed by and by. False if that cannot be done now.
+    fn let_files_go(
+        &self,
+        topic: &str,
+        index: PartitionIndex,
+        id: TopicId,
+        (fx, remaining): (&mut Effects, &mut Remaining),
+    ) -> bool {
+        let name = PartitionName::new(topic, index);
+        let removal = name.and_then(|name| self.shared.flusher.dir().delete_partition(&name, id).ok());
+        remaining.removals += usize::from(removal.is_some());
+        let is_free = removal.is_some();
+        fx.jobs.extend(removal.map(Job::Remove));
+        is_free
     }
 
     fn configure(&self, delta: &Delta, replicas: &Replicas, now: Now, fx: &mut Effects) {

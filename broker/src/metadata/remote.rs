@@ -2,8 +2,8 @@
 
 use super::{Metadata, refuse};
 use crate::api::{
-    AllocateProducerIds, AlterPartition, BrokerHeartbeat, BrokerRegistration, CreateTopics, ResponseOf,
-    ToController, refuse_envelope, refused,
+    AllocateProducerIds, AlterPartition, AssignReplicasToDirs, BrokerHeartbeat, BrokerRegistration,
+    CreateTopics, ResponseOf, ToController, refuse_envelope, refused,
 };
 use crate::effects::{Asked, Effects, Mail, Owner, Reply};
 use crate::peer::Links;
@@ -28,6 +28,8 @@ pub(super) enum Asker {
     Owner { from: Owner, ticket: u64 },
     /// This owner, on its way to serving.
     Own,
+    /// This owner, for replicas whose files are damaged.
+    Repair,
     /// The controller itself, that looks whether brokers live.
     Sessions,
 }
@@ -92,7 +94,7 @@ impl Metadata {
             return match (asker, errand) {
                 (asker, Errand::Command(command)) => self.decide(now, asker, command, fx),
                 (Asker::Client(asked), Errand::Request) => self.carry_out(now, asked, fx),
-                (Asker::Owner { .. } | Asker::Own | Asker::Sessions, Errand::Request) => {}
+                (Asker::Owner { .. } | Asker::Own | Asker::Repair | Asker::Sessions, Errand::Request) => {}
             };
         }
         if let Asker::Client(asked) = &question.asker
@@ -117,7 +119,7 @@ impl Metadata {
             (_, Errand::Command(command)) => {
                 send_command(links, node, command, fx).map(|(number, read)| (number, Some(read)))
             }
-            (Asker::Owner { .. } | Asker::Own | Asker::Sessions, Errand::Request) => None,
+            (Asker::Owner { .. } | Asker::Own | Asker::Repair | Asker::Sessions, Errand::Request) => None,
         };
         match sent {
             Some((number, read)) => {
@@ -149,7 +151,7 @@ impl Metadata {
                 Some(answer) => self.give(now, asker, answer, fx),
                 None => self.give_up(now, Question { asker, ..question }, fx),
             },
-            (None, Asker::Owner { .. } | Asker::Own | Asker::Sessions) => {}
+            (None, Asker::Owner { .. } | Asker::Own | Asker::Repair | Asker::Sessions) => {}
         }
     }
 
@@ -189,7 +191,9 @@ impl Metadata {
         match asker {
             // Whoever leads looks for itself.
             Asker::Sessions => {}
-            Asker::Client(_) | Asker::Owner { .. } | Asker::Own => self.put(now, asker, errand, fx),
+            Asker::Client(_) | Asker::Owner { .. } | Asker::Own | Asker::Repair => {
+                self.put(now, asker, errand, fx);
+            }
         }
     }
 
@@ -250,7 +254,7 @@ impl Metadata {
                 // A connection that is closed is retried by every client; the request had no effect.
                 None => refuse(asked.token, "there is no controller".into(), fx),
             },
-            asker @ (Asker::Owner { .. } | Asker::Own | Asker::Sessions) => {
+            asker @ (Asker::Owner { .. } | Asker::Own | Asker::Repair | Asker::Sessions) => {
                 self.give(now, asker, refused(ErrorCode::NotController), fx);
             }
         }
@@ -295,6 +299,7 @@ fn send_command(
         Command::Heartbeat(_) => send::<BrokerHeartbeat>(links, node, command, fx),
         Command::AlterPartitions { .. } => send::<AlterPartition>(links, node, command, fx),
         Command::AllocateProducerIds { .. } => send::<AllocateProducerIds>(links, node, command, fx),
+        Command::AssignReplicas { .. } => send::<AssignReplicasToDirs>(links, node, command, fx),
         Command::CreateTopics { .. } => send::<CreateTopics>(links, node, command, fx),
         Command::DeleteTopics { .. }
         | Command::GrowTopics { .. }

@@ -74,6 +74,14 @@ impl Own {
         matches!(self.phase, Phase::Serving(_))
     }
 
+    /// The epoch in which this broker is registered.
+    pub(super) const fn epoch(&self) -> Option<i64> {
+        match self.phase {
+            Phase::Registered(epoch) | Phase::Serving(epoch) => Some(epoch),
+            Phase::Starting(_) | Phase::Registering => None,
+        }
+    }
+
     /// True if this process is registered as far as these metadata go: they are not from before it started.
     pub(super) fn is_known_to(&self, image: &Image, id: BrokerId) -> bool {
         image.broker(id).is_some_and(|broker| broker.incarnation == self.incarnation)

@@ -2,6 +2,7 @@
 
 use crate::test_cluster::TestCluster;
 use bytes::Bytes;
+use seglog::disk::{Disk as _, OpenMode};
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
 use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use wire::metadata::{MetadataRequest, MetadataResponsePartition};
@@ -161,4 +162,98 @@ fn clients_are_told_of_a_fenced_broker_for_a_few_seconds() {
     cluster.start(3);
     cluster.all_serve();
     assert_eq!(told(&mut cluster), [1, 2, 3]);
+}
+
+const SEGMENT: &str = "t-0/00000000000000000000.log";
+
+fn segment(cluster: &TestCluster, id: usize) -> Vec<u8> {
+    let file = cluster.disk(id).open(SEGMENT, OpenMode::Read).unwrap();
+    let mut bytes = vec![0; 4_096];
+    let length = file.read_at(&mut bytes, 0).unwrap();
+    bytes.truncate(length);
+    bytes
+}
+
+/// A bit of the last batch changes, which is what a start looks at.
+fn rot(cluster: &TestCluster, id: usize) {
+    let length = segment(cluster, id).len() as u64;
+    cluster.disk(id).flip_bit(SEGMENT, (length - 2) * 8).unwrap();
+}
+
+#[test]
+fn a_replica_with_a_rotten_batch_is_fetched_anew_from_those_who_have_it() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    let all: Vec<_> = (0..5).map(|at| format!("v{at}")).collect();
+    for (value, at) in all.iter().zip(0..) {
+        assert_eq!(produce(&mut cluster, first, value), (0, at));
+    }
+    let other = first % 3 + 1;
+    cluster.kill(first, 0);
+    rot(&cluster, first);
+    cluster.run(500);
+    cluster.start(first);
+    cluster.all_serve();
+    cluster.run(2_000);
+    assert!(cluster.log.iter().any(|line| line.contains("is damaged and is fetched anew")));
+    assert_eq!(partition(&mut cluster, other).0.isr_nodes.len(), 3, "{:#?}", cluster.log);
+    (1..=3).filter(|id| *id != first).for_each(|id| cluster.kill(id, 0));
+    (1..=3).filter(|id| *id != first).for_each(|id| cluster.start(id));
+    cluster.all_serve();
+    cluster.run(8_000);
+    // The preferred leader leads again: it has all of it.
+    let leads = leader(&mut cluster, other);
+    assert_eq!(read(&mut cluster, leads), (0, all));
+}
+
+#[test]
+fn a_rotten_replica_leads_from_no_set_and_waits_for_those_who_hold_what_is_safe() {
+    let mut cluster = TestCluster::new(3, &[("min.insync.replicas", "2")]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    for at in 0..5 {
+        assert_eq!(produce(&mut cluster, first, &format!("v{at}")), (0, at));
+    }
+    // All go: the second comes back while the two others count as in sync, so that it may have missed something.
+    (1..=3).for_each(|id| cluster.kill(id, 0));
+    rot(&cluster, first);
+    let other = first % 3 + 1;
+    let last = other % 3 + 1;
+    cluster.start(first);
+    cluster.start(other);
+    cluster.all_serve();
+    cluster.run(3_000);
+    assert_eq!(partition(&mut cluster, other).0.leader_id, -1, "{:#?}", cluster.log);
+    cluster.start(last);
+    cluster.all_serve();
+    cluster.run(3_000);
+    let state = partition(&mut cluster, other).0;
+    assert_eq!((state.leader_id, state.isr_nodes.len()), (last as i32, 3), "{:#?}", cluster.log);
+    assert_eq!(read(&mut cluster, last).1.len(), 5);
+}
+
+#[test]
+fn the_only_copy_of_what_is_safe_stays_as_it_is_however_damaged() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    create(&mut cluster, 1);
+    let first = leader(&mut cluster, 1);
+    for at in 0..5 {
+        assert_eq!(produce(&mut cluster, first, &format!("v{at}")), (0, at));
+    }
+    // Until the point that is flushed is known durably, what is broken at the end may be a write that was never acknowledged.
+    cluster.run(10_000);
+    cluster.kill(first, 0);
+    rot(&cluster, first);
+    let before = segment(&cluster, first);
+    cluster.start(first);
+    cluster.all_serve();
+    cluster.run(25_000);
+    let told = cluster.log.iter().filter(|line| line.contains("is damaged and not replaced")).count();
+    assert_eq!(told, 1, "the operator is told once: {:#?}", cluster.log);
+    assert_eq!(read(&mut cluster, first).0, ErrorCode::NotLeaderOrFollower as i16);
+    assert_eq!(segment(&cluster, first), before);
 }

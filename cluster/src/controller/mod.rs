@@ -27,7 +27,7 @@ pub use configs::{ConfigChange, ConfigOp, Subject};
 pub use lifecycle::{Alive, Heartbeat};
 pub use moves::{Election, Move};
 pub use names::check_topic_name;
-pub use partitions::PartitionChange;
+pub use partitions::{Assignment, PartitionChange};
 pub use topics::{CreatedTopic, Factor, GrowTopic, NewTopic, TopicRef};
 
 /// Producer ids that one allocation hands out.
@@ -129,6 +129,15 @@ pub enum Command {
         /// Where, and which.
         changes: Vec<PartitionChange>,
     },
+    /// A broker says in which of its directories replicas are (KIP-858).
+    AssignReplicas {
+        /// The broker.
+        broker: BrokerId,
+        /// Its registration.
+        epoch: i64,
+        /// Which, and where.
+        assignments: Vec<Assignment>,
+    },
     /// Move replicas (AlterPartitionReassignments).
     ReassignPartitions {
         /// Which, and where to.
@@ -169,7 +178,7 @@ pub enum Reply {
     Created(Vec<Outcome<CreatedTopic>>),
     /// Per topic, in the order of the request: its name and id.
     Deleted(Vec<(TopicRef, Outcome<(String, TopicId)>)>),
-    /// Per topic or config owner, in the order of the request.
+    /// Per topic, config owner or replica, in the order of the request.
     Changed(Vec<Outcome<()>>),
     /// The first id of the block.
     ProducerIds {
@@ -291,6 +300,9 @@ impl Machine for Controller {
             }
             Command::AlterPartitions { broker, epoch, changes } => {
                 partitions::alter(image, soft, (broker, epoch), &changes, &mut records)
+            }
+            Command::AssignReplicas { broker, epoch, assignments } => {
+                partitions::assign(image, soft, (broker, epoch), &assignments, &mut records)
             }
             Command::ReassignPartitions { moves, may_change_factor } => {
                 moves::reassign(image, soft, &moves, may_change_factor, &mut records)

@@ -7,7 +7,7 @@ use crate::partition::{IsrChange, PartitionState, Refused};
 use crate::record::Record;
 use alloc::format;
 use alloc::vec::Vec;
-use base::{BrokerId, PartitionIndex, TopicId};
+use base::{BrokerId, PartitionIndex, TopicId, Uuid};
 use wire::ErrorCode;
 
 /// A leader's wish for one partition.
@@ -21,37 +21,108 @@ pub struct PartitionChange {
     pub change: IsrChange,
 }
 
+/// A replica, and the directory that its broker has it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Its topic.
+    pub topic: TopicId,
+    /// Its partition's number.
+    pub index: PartitionIndex,
+    /// The directory's id.
+    pub directory: Uuid,
+}
+
 /// Each partition for itself; a partition that is named twice is decided against its first change.
 pub(super) fn alter(
     image: &Image,
     soft: &Defaults,
-    (broker, epoch): (BrokerId, i64),
+    asker: (BrokerId, i64),
     changes: &[PartitionChange],
     records: &mut Vec<Record>,
 ) -> Reply {
-    if let Err(refusal) = lifecycle::known(image, broker, epoch) {
-        return Reply::Done(Err(refusal));
+    let decided = each(image, asker, changes, records, |image, wanted| {
+        Ok((wanted.topic, wanted.index, alter_one(image, soft, wanted)?))
+    });
+    decided.map_or_else(|refusal| Reply::Done(Err(refusal)), Reply::Partitions)
+}
+
+/// A replica that is in no directory which its broker has is lost: it is neither in sync nor eligible, unless no other
+/// holds what is safe. Then the partition stays as it is, for the operator to decide.
+pub(super) fn assign(
+    image: &Image,
+    soft: &Defaults,
+    asker: (BrokerId, i64),
+    assignments: &[Assignment],
+    records: &mut Vec<Record>,
+) -> Reply {
+    let decided = each(image, asker, assignments, records, |image, assigned| {
+        Ok((assigned.topic, assigned.index, assign_one(image, soft, asker.0, assigned)?))
+    });
+    match decided {
+        Ok(states) => Reply::Changed(states.into_iter().map(|state| state.map(drop)).collect()),
+        Err(refusal) => Reply::Done(Err(refusal)),
     }
+}
+
+/// What becomes of each of the partitions that a broker names, each decided against what was decided before it.
+fn each<T>(
+    image: &Image,
+    (broker, epoch): (BrokerId, i64),
+    wanted: &[T],
+    records: &mut Vec<Record>,
+    decide: impl Fn(&Image, &T) -> Outcome<(TopicId, PartitionIndex, PartitionState)>,
+) -> Outcome<Vec<Outcome<PartitionState>>> {
+    lifecycle::known(image, broker, epoch)?;
     let mut image = image.clone();
-    let mut one = |wanted: &PartitionChange| {
-        let state = alter_one(&image, soft, wanted)?;
-        let record = Record::Partition { topic: wanted.topic, index: wanted.index, state: state.clone() };
-        image.replay(&record, &mut Delta::default());
-        records.push(record);
+    let mut one = |wanted: &T| {
+        let (topic, index, state) = decide(&image, wanted)?;
+        if image.topic_by_id(topic).and_then(|topic| topic.partition(index)) != Some(&state) {
+            let record = Record::Partition { topic, index, state: state.clone() };
+            image.replay(&record, &mut Delta::default());
+            records.push(record);
+        }
         Ok(state)
     };
-    Reply::Partitions(changes.iter().map(&mut one).collect())
+    Ok(wanted.iter().map(&mut one).collect())
+}
+
+fn partition_of(image: &Image, id: TopicId, index: PartitionIndex) -> Outcome<(&Topic, &PartitionState)> {
+    let topic = image
+        .topic_by_id(id)
+        .ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicId, format!("There is no topic {id}.")))?;
+    let state = topic.partition(index).ok_or_else(|| {
+        let message = format!("{} has no partition {index}.", topic.name);
+        Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
+    })?;
+    Ok((topic, state))
+}
+
+fn assign_one(
+    image: &Image,
+    soft: &Defaults,
+    broker: BrokerId,
+    assigned: &Assignment,
+) -> Outcome<PartitionState> {
+    let (topic, state) = partition_of(image, assigned.topic, assigned.index)?;
+    let name = format!("{}-{}", topic.name, assigned.index);
+    if !state.is_on(broker) {
+        let message = format!("Broker {broker} has no replica of {name}.");
+        return Err(Refusal::new(ErrorCode::NotLeaderOrFollower, message));
+    }
+    if image.broker(broker).is_some_and(|broker| broker.directories.contains(&assigned.directory)) {
+        return Ok(state.clone());
+    }
+    if !state.isr.iter().chain(&state.elr).any(|holder| *holder != broker) {
+        let message = format!("No other broker holds all that is safe of {name}.");
+        return Err(Refusal::new(ErrorCode::EligibleLeadersNotAvailable, message));
+    }
+    let is_alive = |id: BrokerId| id != broker && image.serves(id);
+    Ok(state.forget(broker, min_isr_of(image, soft, topic), is_alive))
 }
 
 fn alter_one(image: &Image, soft: &Defaults, wanted: &PartitionChange) -> Outcome<PartitionState> {
     let PartitionChange { topic: id, index, change } = wanted;
-    let topic = image
-        .topic_by_id(*id)
-        .ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicId, format!("There is no topic {id}.")))?;
-    let state = topic.partition(*index).ok_or_else(|| {
-        let message = format!("{} has no partition {index}.", topic.name);
-        Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
-    })?;
+    let (topic, state) = partition_of(image, *id, *index)?;
     // Who stays in sync and has not been heard of is not claimed to be in any life.
     let eligible = |id: BrokerId, epoch: i64| {
         image.broker(id).is_some_and(|broker| !broker.fenced && (epoch == -1 || epoch == broker.epoch))

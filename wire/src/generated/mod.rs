@@ -6,6 +6,7 @@ pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
 pub mod api_versions;
+pub mod assign_replicas_to_dirs;
 pub mod broker_heartbeat;
 pub mod broker_registration;
 pub mod consumer_protocol;
@@ -70,6 +71,8 @@ pub mod messages {
     pub use super::alter_partition_reassignments::AlterPartitionReassignmentsResponse;
     pub use super::api_versions::ApiVersionsRequest;
     pub use super::api_versions::ApiVersionsResponse;
+    pub use super::assign_replicas_to_dirs::AssignReplicasToDirsRequest;
+    pub use super::assign_replicas_to_dirs::AssignReplicasToDirsResponse;
     pub use super::broker_heartbeat::BrokerHeartbeatRequest;
     pub use super::broker_heartbeat::BrokerHeartbeatResponse;
     pub use super::broker_registration::BrokerRegistrationRequest;
@@ -171,6 +174,7 @@ macro_rules! with_requests {
             alter_partition, AlterPartitionRequest, AlterPartitionResponse;
             alter_partition_reassignments, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
             api_versions, ApiVersionsRequest, ApiVersionsResponse;
+            assign_replicas_to_dirs, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse;
             broker_heartbeat, BrokerHeartbeatRequest, BrokerHeartbeatResponse;
             broker_registration, BrokerRegistrationRequest, BrokerRegistrationResponse;
             create_partitions, CreatePartitionsRequest, CreatePartitionsResponse;
@@ -230,6 +234,7 @@ macro_rules! with_kafka_requests {
             alter_partition, AlterPartitionRequest, AlterPartitionResponse;
             alter_partition_reassignments, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
             api_versions, ApiVersionsRequest, ApiVersionsResponse;
+            assign_replicas_to_dirs, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse;
             broker_heartbeat, BrokerHeartbeatRequest, BrokerHeartbeatResponse;
             broker_registration, BrokerRegistrationRequest, BrokerRegistrationResponse;
             create_partitions, CreatePartitionsRequest, CreatePartitionsResponse;

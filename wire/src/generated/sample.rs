@@ -327,6 +327,73 @@ mod api_versions {
     }
 }
 
+mod assign_replicas_to_dirs {
+    use super::{Sample, Sampler};
+    use crate::assign_replicas_to_dirs::*;
+    impl Sample for AssignReplicasToDirsRequest {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                broker_id: s.i32(),
+                broker_epoch: s.i64(),
+                directories: s.array(|s| RequestDirectoryData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for RequestDirectoryData {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                id: s.uuid(),
+                topics: s.array(|s| RequestTopicData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for RequestTopicData {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                topic_id: s.uuid(),
+                partitions: s.array(|s| RequestPartitionData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for RequestPartitionData {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { partition_index: s.i32(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for AssignReplicasToDirsResponse {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                directories: s.array(|s| DirectoryData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for DirectoryData {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self { id: s.uuid(), topics: s.array(|s| TopicData::sample(s, v)), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for TopicData {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
+            Self {
+                topic_id: s.uuid(),
+                partitions: s.array(|s| PartitionData::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for PartitionData {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { partition_index: s.i32(), error_code: s.i16(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+}
+
 mod broker_heartbeat {
     use super::{Sample, Sampler};
     use crate::broker_heartbeat::*;
