@@ -152,6 +152,10 @@ pub enum Mail {
     /// Partitions whose replication goes on: followers that have flushed, leaders whose replicas in sync may have to be
     /// others. For the replication owner.
     Replicas(Vec<Arc<Replica>>),
+    /// A partition's log cannot go on as it is: for the owner of the metadata, who opens it anew.
+    Reopen(Arc<Replica>),
+    /// A batch that readers wanted is damaged: for the owner of the metadata, who sees to it that it is replaced.
+    Damaged(Arc<Replica>),
     /// A partition has something new for a reader that looked at it.
     Readable {
         /// The owner's own name for the reader.

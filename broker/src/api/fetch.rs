@@ -5,7 +5,7 @@
 //! without a peer's identity is refused.
 
 use super::{Acl, Api, Malformed};
-use crate::effects::{Asked, Effects, Fragment, Reply};
+use crate::effects::{Asked, Effects, Fragment, Mail, Owner, Reply};
 use crate::frame;
 use crate::job::ColdRange;
 use crate::reactor::Reactor;
@@ -221,6 +221,9 @@ fn read_place(
     };
     let read = read.map_err(|ReadError { code }| {
         let mut data = error(&place.wanted, code);
+        if code == ErrorCode::CorruptMessage {
+            fx.tell(Owner::Metadata, Mail::Damaged(replica.clone()));
+        }
         if follower.is_some() && code == ErrorCode::OffsetOutOfRange {
             // Where a follower may start over.
             data.log_start_offset = replica.first_batch().0;

@@ -117,7 +117,9 @@ impl Groups {
             | Mail::Refused { .. }
             | Mail::Readable { .. }
             | Mail::Replicas(_)
-            | Mail::Upkeep => {
+            | Mail::Upkeep
+            | Mail::Reopen(_)
+            | Mail::Damaged(_) => {
                 fx.fatal = Some("the groups owner was sent another owner's mail".into());
             }
         }

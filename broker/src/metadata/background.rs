@@ -1,11 +1,11 @@
 //! What the metadata owner does without being asked: tries again what a full disk refused, takes snapshots,
 //! applies retention, looks after partitions.
 
-use super::{Metadata, StoreError};
+use super::{FULL_RETRY, Metadata, StoreError};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
 use crate::wall::Belief;
-use base::{Instant, Now, Span, hit};
+use base::{Instant, Now, Span, TopicId, hit};
 use cluster::Delta;
 use quorum::SnapshotPoint;
 use std::sync::Arc;
@@ -39,6 +39,17 @@ impl Metadata {
             }
             None => {}
         }
+    }
+
+    /// Opens partitions of these topics a little later.
+    pub(super) fn open_later(&mut self, topics: &[TopicId], now: Now) {
+        if topics.is_empty() {
+            return;
+        }
+        let (_, waiting) = self.unopened.get_or_insert_with(|| (now.mono + FULL_RETRY, Vec::new()));
+        waiting.extend(topics);
+        waiting.sort_unstable();
+        waiting.dedup();
     }
 
     pub(super) fn snapshot_if_due(&mut self, fx: &mut Effects) {

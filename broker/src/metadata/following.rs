@@ -200,6 +200,7 @@ impl Metadata {
             shared: &self.shared,
             image: &self.committed,
             removed: &self.removed,
+            damaged: self.damage.partitions(),
             is_current: self.own.is_serving() || self.leading.is_here(),
             has_roles: self.has_roles,
         };
@@ -214,10 +215,8 @@ impl Metadata {
         }
         self.told_waiting = remaining.reason.is_some();
         self.removals += remaining.removals;
-        self.damage.found(&remaining.damaged, &replicas, &self.committed, self.node.config.node_id);
-        if !remaining.topics.is_empty() {
-            self.unopened = Some((now.mono + FULL_RETRY, remaining.topics));
-        }
+        self.damage.found(&remaining, &replicas, &self.committed, self.node.config.node_id);
+        self.open_later(&remaining.topics, now);
         self.publish(replicas, fx);
         fx.mail.extend(told);
     }

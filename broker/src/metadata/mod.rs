@@ -225,6 +225,8 @@ impl Metadata {
             Mail::Leave => self.leave(now),
             // Looked at like after every input.
             Mail::Upkeep => {}
+            Mail::Reopen(replica) => self.reopen(&replica, now, fx),
+            Mail::Damaged(replica) => self.damaged(&replica, fx),
             Mail::Controlled { .. }
             | Mail::Reply { .. }
             | Mail::Refused { .. }

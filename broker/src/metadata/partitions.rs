@@ -11,7 +11,7 @@ use cluster::config::{ResourceKind, TopicConfig};
 use cluster::{Delta, Image, PartitionState, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
 use seglog::disk::{DiskError, DiskErrorKind};
-use seglog::{Log, OpenLogError, PartitionName};
+use seglog::{Log, LogDamage, OpenLogError, PartitionName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub(super) struct Remaining {
     pub(super) reason: Option<String>,
     /// Partitions whose files lack what was durable, and that others do not have yet as far as these metadata say.
     pub(super) damaged: Vec<(TopicId, PartitionIndex)>,
+    /// Damaged partitions that begin anew.
+    pub(super) replaced: Vec<(TopicId, PartitionIndex)>,
     /// Removals that are jobs now.
     pub(super) removals: usize,
 }
@@ -135,6 +137,8 @@ pub(super) struct Target<'a> {
     pub(super) image: &'a Image,
     /// Topics that are known to be deleted.
     pub(super) removed: &'a BTreeSet<TopicId>,
+    /// Partitions whose files lack what was durable.
+    pub(super) damaged: &'a BTreeSet<(TopicId, PartitionIndex)>,
     /// The image is not one from before the last start: what it does not know is not there.
     pub(super) is_current: bool,
     /// This process is registered in the image. In an earlier one it may lead what others have led since: with an epoch
@@ -157,14 +161,19 @@ impl Target<'_> {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
-            if let Some(replica) = replicas.get(&(topic.id, index)) {
+            let key = (topic.id, index);
+            if self.damaged.contains(&key) && replicas.contains_key(&key) && self.is_replaceable(state) {
+                self.note_replaced(topic, index, None, fx, remaining);
+                let_go(key, replicas, remaining, fx);
+            }
+            if let Some(replica) = replicas.get(&key) {
                 if self.has_roles {
                     replica.assume(own, state, now.mono, fx);
                 }
                 // What is replayed on the way to serving may be long past: it may have come back since.
                 if !state.is_on(own) && self.is_current {
                     hit!(partition_moved_away);
-                    let_go((topic.id, index), replicas, remaining, fx);
+                    let_go(key, replicas, remaining, fx);
                 }
                 continue;
             }
@@ -178,7 +187,7 @@ impl Target<'_> {
                         replica.assume(own, state, now.mono, fx);
                     }
                     self.shared.upkeep.stirred(&replica, replica.opened(), now, fx);
-                    replicas.insert_mut((topic.id, index), replica);
+                    replicas.insert_mut(key, replica);
                 }
                 Err(error) => self.not_opened(topic, index, &error, fx, remaining),
             }
@@ -209,17 +218,30 @@ impl Target<'_> {
                 self.make_way(&topic.name, index, *found, (fx, remaining))
             }
             Err(OpenLogError::Damaged(damage)) if self.is_replaceable(state) => {
-                hit!(damaged_replica_replaced);
-                let text = format!(
-                    "{}-{index} is damaged and is fetched anew from others, who hold all that is safe: {damage}",
-                    topic.name
-                );
-                fx.log(Level::Warn, text);
+                self.note_replaced(topic, index, Some(damage), fx, remaining);
                 self.let_files_go(&topic.name, index, topic.id, (fx, remaining))
             }
             Ok(_) | Err(_) => false,
         };
         if makes_way { Replica::open(opening, now) } else { opened }
+    }
+
+    fn note_replaced(
+        &self,
+        topic: &Topic,
+        index: PartitionIndex,
+        damage: Option<&LogDamage>,
+        fx: &mut Effects,
+        remaining: &mut Remaining,
+    ) {
+        hit!(damaged_replica_replaced);
+        let damage = damage.map_or_else(String::new, |damage| format!(": {damage}"));
+        let text = format!(
+            "{}-{index} is damaged and is fetched anew from others, who hold all that is safe{damage}",
+            topic.name
+        );
+        fx.log(Level::Warn, text);
+        remaining.replaced.push((topic.id, index));
     }
 
     /// Others hold all that is safe, and this broker does not count as one of them: it may begin with nothing.

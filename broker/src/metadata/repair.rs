@@ -3,13 +3,16 @@
 //! those who do; if there is nobody else, the files stay as they are, for the operator to decide.
 
 use super::remote::{Asker, Errand};
+use super::partitions::Remaining;
 use super::Metadata;
 use crate::effects::{Effects, Level};
+use crate::replica::Replica;
 use crate::view::Replicas;
 use base::{BrokerId, Instant, Now, PartitionIndex, Span, TopicId, Uuid, hit};
 use cluster::Image;
 use cluster::controller::{Assignment, Command, Refusal, Reply};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use wire::ErrorCode;
 
 /// The pause before the controller is told once more.
@@ -21,6 +24,8 @@ type Key = (TopicId, PartitionIndex);
 #[derive(Debug, Default)]
 pub(super) struct Damage {
     partitions: BTreeSet<Key>,
+    /// Those of them that are in use all the same: whoever reads what is whole is served.
+    open: BTreeSet<Key>,
     /// Of these nobody else holds all that is safe: the operator knows it.
     hopeless: BTreeSet<Key>,
     /// What the controller is being told.
@@ -30,24 +35,60 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// Takes note of what was found when partitions were opened. What is there by now, or is not to be here any more, is
+    pub(super) const fn partitions(&self) -> &BTreeSet<Key> {
+        &self.partitions
+    }
+
+    /// Takes note of what was found when partitions were opened. What has been replaced, or is not to be here any more, is
     /// forgotten.
-    pub(super) fn found(&mut self, damaged: &[Key], replicas: &Replicas, image: &Image, own: BrokerId) {
+    pub(super) fn found(&mut self, found: &Remaining, replicas: &Replicas, image: &Image, own: BrokerId) {
         let is_on = |(topic, index): &Key| {
             let state = image.topic_by_id(*topic).and_then(|topic| topic.partition(*index));
             state.is_some_and(|state| state.is_on(own))
         };
-        self.partitions.retain(|key| !replicas.contains_key(key) && is_on(key));
-        self.hopeless.retain(|key| self.partitions.contains(key));
-        for key in damaged {
-            if self.partitions.insert(*key) {
-                self.from = Instant::ZERO;
-            }
+        self.open.retain(|key| !found.replaced.contains(key));
+        let Self { partitions, open, hopeless, .. } = self;
+        partitions.retain(|key| (open.contains(key) || !replicas.contains_key(key)) && is_on(key));
+        open.retain(|key| partitions.contains(key));
+        hopeless.retain(|key| partitions.contains(key));
+        found.damaged.iter().for_each(|key| self.add(*key));
+    }
+
+    fn add(&mut self, key: Key) {
+        if self.partitions.insert(key) {
+            self.from = Instant::ZERO;
         }
     }
 }
 
 impl Metadata {
+    /// A batch of an open partition is damaged.
+    pub(super) fn damaged(&mut self, replica: &Arc<Replica>, fx: &mut Effects) {
+        let key = (replica.topic, replica.index);
+        if self.is_current(replica) && self.damage.open.insert(key) {
+            hit!(damage_found_by_a_reader);
+            fx.log(Level::Error, format!("A batch of {}-{} is damaged", replica.name, replica.index));
+            self.damage.add(key);
+        }
+    }
+
+    /// A log that cannot go on as it is: it is closed, and opened anew a little later.
+    pub(super) fn reopen(&mut self, replica: &Arc<Replica>, now: Now, fx: &mut Effects) {
+        if !self.is_current(replica) {
+            return;
+        }
+        hit!(partition_reopened);
+        let mut replicas = self.view.replicas.clone();
+        replicas.remove_mut(&(replica.topic, replica.index));
+        self.publish(replicas, fx);
+        self.open_later(&[replica.topic], now);
+    }
+
+    fn is_current(&self, replica: &Arc<Replica>) -> bool {
+        let known = self.view.replicas.get(&(replica.topic, replica.index));
+        known.is_some_and(|known| Arc::ptr_eq(known, replica))
+    }
+
     /// Tells the controller what is damaged here.
     pub(super) fn tell_damage(&mut self, now: Now, fx: &mut Effects) {
         let is_idle = self.damage.telling.is_empty() && !self.damage.partitions.is_empty();

@@ -267,7 +267,9 @@ impl Reactor {
             | Mail::Leave
             | Mail::CountGroups(_)
             | Mail::Replicas(_)
-            | Mail::Upkeep => {
+            | Mail::Upkeep
+            | Mail::Reopen(_)
+            | Mail::Damaged(_) => {
                 fx.fatal = Some("a reactor was sent a request for another owner".into());
             }
         }

@@ -1,8 +1,10 @@
 //! Whole clusters: what was acknowledged survives its leader.
 
+use crate::effects::{Input, Mail, Owner};
 use crate::test_cluster::TestCluster;
 use bytes::Bytes;
 use seglog::disk::{Disk as _, OpenMode};
+use std::sync::Arc;
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
 use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use wire::metadata::{MetadataRequest, MetadataResponsePartition};
@@ -56,7 +58,11 @@ fn produce(cluster: &mut TestCluster, to: usize, value: &str) -> (i16, i64) {
 
 /// The error and the values from the beginning.
 fn read(cluster: &mut TestCluster, from: usize) -> (i16, Vec<String>) {
-    let partition = FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+    read_at(cluster, from, 0)
+}
+
+fn read_at(cluster: &mut TestCluster, from: usize, fetch_offset: i64) -> (i16, Vec<String>) {
+    let partition = FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
     let topic = FetchTopic { topic: "t".into(), partitions: vec![partition], ..FetchTopic::default() };
     let request = FetchRequest {
         replica_id: -1,
@@ -231,7 +237,7 @@ fn a_rotten_replica_leads_from_no_set_and_waits_for_those_who_hold_what_is_safe(
     cluster.all_serve();
     cluster.run(3_000);
     let state = partition(&mut cluster, other).0;
-    assert_eq!((state.leader_id, state.isr_nodes.len()), (last as i32, 3), "{:#?}", cluster.log);
+    assert_eq!((leader(&mut cluster, other), state.isr_nodes.len()), (last, 3), "{:#?}", cluster.log);
     assert_eq!(read(&mut cluster, last).1.len(), 5);
 }
 
@@ -256,4 +262,52 @@ fn the_only_copy_of_what_is_safe_stays_as_it_is_however_damaged() {
     assert_eq!(told, 1, "the operator is told once: {:#?}", cluster.log);
     assert_eq!(read(&mut cluster, first).0, ErrorCode::NotLeaderOrFollower as i16);
     assert_eq!(segment(&cluster, first), before);
+}
+
+#[test]
+fn a_leader_that_finds_a_damaged_batch_lets_another_lead_until_it_has_it_again() {
+    let mut cluster = TestCluster::new(3, &[("leader.imbalance.check.interval.seconds", "1")]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    let all: Vec<_> = (0..5).map(|at| format!("v{at}")).collect();
+    for (value, at) in all.iter().zip(0..) {
+        assert_eq!(produce(&mut cluster, first, value), (0, at));
+    }
+    // Only a start forgets where batches are that were just written.
+    cluster.kill(first, 0);
+    cluster.run(500);
+    cluster.start(first);
+    cluster.run(8_000);
+    assert_eq!(leader(&mut cluster, first), first, "the preferred leader: {:#?}", cluster.log);
+    let batch = segment(&cluster, first).len() as u64 / 5;
+    let length = 2 * batch + 8;
+    cluster.disk(first).flip_bit(SEGMENT, length * 8).unwrap();
+    let epoch = partition(&mut cluster, first).0.leader_epoch;
+    assert_eq!(read_at(&mut cluster, first, 3).0, ErrorCode::CorruptMessage as i16);
+    cluster.run(8_000);
+    let (state, _) = partition(&mut cluster, first);
+    assert_eq!((leader(&mut cluster, first), state.isr_nodes.len()), (first, 3), "{:#?}", cluster.log);
+    assert_eq!(state.leader_epoch, epoch + 2, "another led, and then it again");
+    assert_eq!(read(&mut cluster, first), (0, all));
+    assert_eq!(segment(&cluster, first), segment(&cluster, first % 3 + 1));
+}
+
+#[test]
+fn a_partition_that_is_opened_anew_follows_as_before() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    assert_eq!(produce(&mut cluster, first, "v0"), (0, 0));
+    let other = first % 3 + 1;
+    let replica = cluster.node(other).unwrap().metadata.view().replicas.values().next().unwrap().clone();
+    cluster.tell(other, Owner::Metadata, Input::Mail(Mail::Reopen(replica.clone())));
+    assert_eq!(produce(&mut cluster, first, "v1"), (0, 1));
+    cluster.run(3_000);
+    let anew = cluster.node(other).unwrap().metadata.view().replicas.values().next().unwrap().clone();
+    assert!(!Arc::ptr_eq(&replica, &anew));
+    assert_eq!(produce(&mut cluster, first, "v2"), (0, 2));
+    assert_eq!(partition(&mut cluster, first).0.isr_nodes.len(), 3, "{:#?}", cluster.log);
+    assert_eq!(segment(&cluster, first), segment(&cluster, other));
 }

@@ -13,7 +13,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use crate::effects::{Down, Effects, Input, Level, Mail};
+use crate::effects::{Down, Effects, Input, Level, Mail, Owner};
 use crate::job::JobDone;
 use crate::peer::{Heard, Identity, Links};
 use crate::replica::Replica;
@@ -78,7 +78,7 @@ impl Replication {
     pub fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
         match input {
             Input::Mail(mail) => self.mail(now, mail, fx),
-            Input::JobDone(JobDone::Cut { replica, outcome }) => self.cut_done(&replica, outcome.err(), fx),
+            Input::JobDone(JobDone::Cut { replica, outcome }) => self.cut_done(replica, outcome.err(), fx),
             Input::JobDone(done) => self.shared.job_done(now, done, fx),
             Input::Tick => {}
             Input::Linked { link } => self.links.linked(now.mono, link, fx),
@@ -114,7 +114,9 @@ impl Replication {
             | Mail::Greeted(_)
             | Mail::Leave
             | Mail::CountGroups(_)
-            | Mail::Upkeep => {
+            | Mail::Upkeep
+            | Mail::Reopen(_)
+            | Mail::Damaged(_) => {
                 fx.fatal = Some("the replication owner was sent another owner's mail".into());
             }
         }
@@ -286,16 +288,18 @@ impl Replication {
         }
     }
 
-    fn cut_done(&mut self, replica: &Replica, error: Option<seglog::OpenLogError>, fx: &mut Effects) {
+    fn cut_done(&mut self, replica: Arc<Replica>, error: Option<seglog::OpenLogError>, fx: &mut Effects) {
+        let key = (replica.topic, replica.index);
         if let Some(error) = error {
+            hit!(cut_failed);
             let text = format!(
-                "The log of {}-{} could not be cut and is not used before the next start: {error}",
+                "The log of {}-{} could not be cut and is opened anew: {error}",
                 replica.name, replica.index
             );
-            fx.log(Level::Error, text);
+            fx.log(Level::Warn, text);
             self.shared.end_if_fenced(fx);
+            fx.tell(Owner::Metadata, Mail::Reopen(replica));
         }
-        let key = (replica.topic, replica.index);
         let source = self.followed.get(&key).and_then(|leader| self.sources.get_mut(leader));
         if let Some(source) = source {
             source.cut_done(key);
