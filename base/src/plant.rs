@@ -57,6 +57,8 @@ pub enum Bug {
     A8,
     /// Move the high watermark with too few in sync.
     A11,
+    /// Take a node that comes with an empty disk for the one that had another.
+    E7,
     /// Forget an applied membership in a crash. Ours, beyond the catalogue: the crate leaves it to its user.
     E10,
 }

@@ -4,12 +4,13 @@
 //! (KAFKA-13959): on a busy log a moving target would never be reached. Then it has to be heard of within
 //! `broker.session.timeout.ms`. When a controller takes over, everybody gets a whole session anew.
 
-use super::{Defaults, Outcome, Refusal, Reply, partitions};
+use super::partitions::{self, Kept};
+use super::{Defaults, Outcome, Refusal, Reply};
 use crate::image::Image;
 use crate::record::{Record, Registration};
 use alloc::format;
 use alloc::vec::Vec;
-use base::{BrokerId, Instant, Now};
+use base::{BrokerId, Instant, Now, planted};
 use wire::ErrorCode;
 
 /// A broker's sign of life.
@@ -56,10 +57,24 @@ pub(super) fn register(
     }
     let epoch = registration.epoch;
     soft.sessions.remove(&id);
-    let is_clean = image.broker(id).is_some_and(|earlier| earlier.epoch == closed_in);
+    let kept = kept(image, &registration, closed_in);
     records.push(Record::RegisterBroker(registration));
-    partitions::come_back(image, soft, id, is_clean, records);
+    partitions::come_back(image, soft, id, kept, records);
     Reply::Registered { epoch }
+}
+
+/// What a broker that starts anew still has. One that comes without a directory of its earlier life has lost what was there
+/// (E7).
+fn kept(image: &Image, now: &Registration, closed_in: i64) -> Kept {
+    match image.broker(now.id) {
+        Some(earlier)
+            if !planted!(E7) && earlier.directories.iter().any(|dir| !now.directories.contains(dir)) =>
+        {
+            Kept::Nothing
+        }
+        Some(earlier) if earlier.epoch == closed_in => Kept::All,
+        Some(_) | None => Kept::Flushed,
+    }
 }
 
 /// Fences a broker whose process is known to be gone.

@@ -155,24 +155,42 @@ pub(super) fn leave(image: &Image, soft: &Defaults, broker: BrokerId, records: &
     });
 }
 
-/// A broker has started anew. What it had to keep on disk it still has; what it had in memory only if it closed its
-/// directory: else it is no holder of what was safe any more, unless there is no other one (KIP-966).
+/// What of its replicas a broker still has when it starts anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It closed its directory.
+    All,
+    /// What it had to keep on disk.
+    Flushed,
+    /// Its disk is another one.
+    Nothing,
+}
+
+/// A broker has started anew. Where it may lack what was safe it is no holder of that any more: if it did not close its
+/// directory, unless there is no other holder (KIP-966); if its disk is another one, in any case. Who has nothing must not
+/// lead and make the others throw away what they have: then nobody leads before the operator decides.
 pub(super) fn come_back(
     image: &Image,
     soft: &Defaults,
     broker: BrokerId,
-    is_clean: bool,
+    kept: Kept,
     records: &mut Vec<Record>,
 ) {
     let is_alive = |id: BrokerId| id != broker && image.serves(id);
     change(image, soft, records, |state, config| {
         let min_isr = config.min_insync_replicas as usize;
-        let has_all = is_clean || config.durability == Durability::Flushed;
-        let is_last = !state.isr.iter().chain(&state.elr).any(|holder| *holder != broker);
+        let has_all = match kept {
+            Kept::All => true,
+            Kept::Flushed => {
+                let is_last = !state.isr.iter().chain(&state.elr).any(|holder| *holder != broker);
+                is_last || config.durability == Durability::Flushed
+            }
+            Kept::Nothing => false,
+        };
         let concerned =
             state.leader == Some(broker) || state.isr.contains(&broker) || state.elr.contains(&broker);
         concerned.then(|| {
-            if has_all || is_last {
+            if has_all {
                 state.leave(broker, min_isr, is_alive)
             } else {
                 state.forget(broker, min_isr, is_alive)

@@ -29,13 +29,17 @@ impl World {
     }
 
     fn register(&mut self, id: BrokerId) -> i64 {
+        self.register_on(id, vec![])
+    }
+
+    fn register_on(&mut self, id: BrokerId, directories: Vec<Uuid>) -> i64 {
         let register = Command::RegisterBroker {
             id,
             incarnation: Uuid::ZERO,
             endpoints: vec![],
             peer_listener: String::new(),
             rack: None,
-            directories: vec![],
+            directories,
             closed_in: -1,
         };
         let Reply::Registered { epoch } = self.ask(register) else { panic!("not registered") };
@@ -321,6 +325,38 @@ fn a_process_that_is_gone_is_fenced_at_once_and_its_id_is_free_for_another_disk(
     assert_eq!(world.ask(Command::FenceBroker { id: leader }), Reply::Done(Ok(())));
     assert_eq!(world.partition("t"), before, "once is enough");
     assert!(matches!(world.ask(taken(leader)), Reply::Registered { .. }));
+}
+
+#[test]
+fn who_comes_back_with_an_empty_disk_holds_nothing_and_leads_nothing() {
+    let mut world = World::new(0);
+    let disk = |byte| vec![Uuid([byte; 16])];
+    for id in (0..3).map(BrokerId) {
+        let epoch = world.register_on(id, disk(10));
+        world.ask(ready(id, epoch));
+    }
+    let mut topic = topic("t", 1, 3);
+    topic.configs = vec![("min.insync.replicas".into(), Some("2".into()))];
+    world.create(topic).unwrap();
+    // All are gone; the last of them was the last in sync, and another one holds all that is safe, too.
+    for id in (0..3).map(BrokerId) {
+        world.ask(Command::FenceBroker { id });
+    }
+    let holders = world.partition("t").elr;
+    let [other, last] = holders[..] else { panic!("two may lead: {holders:?}") };
+    let epoch = world.register_on(last, disk(11));
+    world.ask(ready(last, epoch));
+    let waits = world.partition("t");
+    assert_eq!((waits.leader, waits.elr), (None, vec![other]), "its log is empty");
+    // Whoever still has its disk does lead.
+    let epoch = world.register_on(other, disk(10));
+    world.ask(ready(other, epoch));
+    assert_eq!(world.partition("t").leader, Some(other));
+    // Where nobody else holds what is safe, nobody leads.
+    world.ask(Command::FenceBroker { id: other });
+    let epoch = world.register_on(other, disk(11));
+    world.ask(ready(other, epoch));
+    assert_eq!((world.partition("t").leader, world.partition("t").isr), (None, vec![]));
 }
 
 #[test]
