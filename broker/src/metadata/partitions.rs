@@ -287,8 +287,10 @@ impl Target<'_> {
         name.map_or(EndOffset::ZERO, |name| self.shared.flusher.high_watermark(&name))
     }
 
-    /// Takes away a directory that a deleted topic has left under a name that is wanted, but only if the
-    /// deletion is known (rule B11). False if the name is not free now.
+    /// Makes a name that is wanted free of the directory that another topic has left under it. Deleted it is only if the
+    /// deletion is known (rule B11): who was away for long hears of it by a snapshot, and that does not name a topic which
+    /// this node had not heard of before. What is then of no topic that there is, is set aside for the operator. False if
+    /// the name is not free now.
     fn make_way(
         &self,
         topic: &str,
@@ -296,11 +298,18 @@ impl Target<'_> {
         found: TopicId,
         (fx, remaining): (&mut Effects, &mut Remaining),
     ) -> bool {
-        if !self.removed.contains(&found) {
+        if self.removed.contains(&found) {
+            hit!(deleted_partition_makes_way);
+            return self.let_files_go(topic, index, found, (fx, remaining));
+        }
+        let Some(name) = PartitionName::new(topic, index) else { return false };
+        if !self.is_current || self.image.topic_by_id(found).is_some() {
             return false;
         }
-        hit!(deleted_partition_makes_way);
-        self.let_files_go(topic, index, found, (fx, remaining))
+        hit!(directory_of_nobody_makes_way);
+        let text = format!("The directory {name} is of topic {found}, which there is not: it is set aside");
+        fx.log(Level::Warn, text);
+        self.shared.flusher.dir().set_aside(&name.to_string(), found).is_ok()
     }
 
     /// Frees a partition's name; what was under it is removed by and by. False if that cannot be done now.

@@ -1,6 +1,11 @@
 use crate::effects::{Input, Mail, Owner};
 use crate::test_cluster::TestCluster;
+use crate::test_node::TestNode;
+use base::TopicId;
+use seglog::disk::{Disk, OpenMode};
+use seglog::text::encode_partition_metadata;
 use std::collections::BTreeSet;
+use std::io::IoSlice;
 use wire::add_raft_voter::AddRaftVoterRequest;
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
 use wire::describe_cluster::DescribeClusterRequest;
@@ -249,4 +254,26 @@ fn a_stranger_with_the_id_of_a_member_takes_nothing_from_it() {
     cluster.run(100);
     assert!(topics(&mut cluster, named).contains("after"), "{:#?}", cluster.log);
     assert!(cluster.log.iter().any(|line| line.contains("lives in this cluster")), "{:#?}", cluster.log);
+}
+
+#[test]
+fn what_an_unknown_topic_has_left_makes_way_and_is_not_deleted() {
+    let mut node = TestNode::new();
+    node.disk.create_dir("u-0").unwrap();
+    let file = node.disk.open("u-0/partition.metadata", OpenMode::Create).unwrap();
+    let of_another = encode_partition_metadata(TopicId(base::Uuid([9; 16])));
+    file.write_at(&mut [IoSlice::new(of_another.as_bytes())], 0).unwrap();
+    node.create("u", 1);
+    let names = |node: &TestNode| -> Vec<String> {
+        node.disk
+            .list("")
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.name)
+            .filter(|n| n.starts_with("u-0"))
+            .collect()
+    };
+    let [own, stray] = &names(&node)[..] else { panic!("{:?}", names(&node)) };
+    assert!(own == "u-0" && stray.ends_with("-stray"), "{own} {stray}");
+    assert!(node.log.iter().any(|line| line.contains("set aside")), "{:?}", node.log);
 }
