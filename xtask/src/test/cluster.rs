@@ -1,13 +1,11 @@
-//! A cluster of three real processes under faults, with an unmodified idempotent client (librdkafka) that writes all the
-//! time. At the end every acknowledged line is there exactly once and in order. How long writes stood still is printed
-//! per fault, and not asserted.
+//! A cluster of three real processes under faults, with unmodified idempotent clients (librdkafka, Java, kafkajs) that
+//! write all the time. At the end every acknowledged line is there exactly once and in order. How long writes stood
+//! still is printed per fault and client, and not asserted.
 
-use super::clients::environment;
 use super::leaders::Oracle;
+use super::load::{Client, Loads, Mark, PARTITIONS, check, create_topics};
 use super::members::{Cluster, number_after};
-use crate::shell::{capture, root, say};
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use crate::shell::say;
 use std::time::{Duration, Instant};
 
 /// How often a node is killed in CI.
@@ -16,13 +14,15 @@ pub(super) const KILLS: usize = 20;
 const PAUSES: usize = 3;
 /// How much longer a node is stopped than it takes the others to take over what it led.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Partitions of the topic that is written to.
-const PARTITIONS: usize = 3;
-/// Lines per second and partition.
-const RATE: &str = "200";
-/// How long writes may stand still, and a node may take to be in sync again.
+/// How long after its death a node is left alone. One that dies again sooner is not dialled for up to ten seconds by
+/// librdkafka (`reconnect.backoff.max.ms`), which says nothing of the cluster.
+const APART: Duration = Duration::from_secs(25);
+/// How long a node may take to be in sync again, and others to lead what it led.
 const PATIENCE: Duration = Duration::from_secs(60);
-pub(super) const TOPIC: &str = "survivor";
+/// The topic whose leaders are looked at.
+const TOPIC: &str = Client::Librdkafka.topic();
+/// What every topic of a cluster of three has.
+const SAFE: [&str; 4] = ["-r", "3", "-c", "min.insync.replicas=2"];
 
 /// Only this: with as many kills as a text says.
 pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
@@ -39,53 +39,41 @@ pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
 /// All faults, `kills` of the first kind.
 pub(super) fn run(kills: usize) -> Result<(), String> {
     let mut cluster = Cluster::start("cluster", 3)?;
-    cluster.cli(&[
-        "topic",
-        "create",
-        TOPIC,
-        "-p",
-        &PARTITIONS.to_string(),
-        "-r",
-        "3",
-        "-c",
-        "min.insync.replicas=2",
-    ])?;
-    let mut load = Load::start(&cluster.bootstrap())?;
-    let mut table = Table::default();
-    load.mark()?;
-    let outcome = faults(&mut cluster, &mut load, &mut table, kills);
+    create_topics(&cluster, &Client::ALL, &SAFE)?;
+    let mut loads = Loads::start(&Client::ALL, &cluster.bootstrap())?;
+    let mut table = Table { rows: Vec::new(), died: vec![None; 3] };
+    let outcome = faults(&mut cluster, &mut loads, &mut table, kills);
     table.print();
     outcome?;
-    let written = load.end()?;
-    check(&cluster, &written)?;
+    let written = loads.end()?;
+    let lines = check(&written, &cluster.bootstrap())?;
     // What is there must be there on every node: each leads once while it is read.
     for at in 0..3 {
         cluster.kill(at);
-        check(&cluster, &written)?;
+        check(&written, &cluster.bootstrap())?;
         cluster.restart(at)?;
         whole(&cluster)?;
     }
-    let lines: usize = written.iter().sum();
     say(&format!(
         "{lines} lines acknowledged, 0 lost, 0 duplicated, 0 reordered, and so with each node away"
     ));
     Ok(())
 }
 
-fn faults(cluster: &mut Cluster, load: &mut Load, table: &mut Table, kills: usize) -> Result<(), String> {
+fn faults(cluster: &mut Cluster, loads: &mut Loads, table: &mut Table, kills: usize) -> Result<(), String> {
     for kill in 0..kills {
-        let victim = if kill % 2 == 0 { controller(cluster)? } else { leader(cluster, kill % PARTITIONS)? };
-        table.row(cluster, load, Fault::Kill, victim)?;
+        let victim = table.victim(cluster, kill)?;
+        table.row(cluster, loads, Fault::Kill, victim)?;
     }
     for pause in 0..PAUSES {
         let victim = leader(cluster, pause % PARTITIONS)?;
-        table.row(cluster, load, Fault::Pause, victim)?;
+        table.row(cluster, loads, Fault::Pause, victim)?;
     }
     for at in 0..3 {
-        table.row(cluster, load, Fault::Restart, at)?;
+        table.rest(at);
+        table.row(cluster, loads, Fault::Restart, at)?;
     }
-    let failures = load.mark()?.failures;
-    if failures == 0 { Ok(()) } else { Err(format!("the client was told of {failures} failures")) }
+    loads.no_failures()
 }
 
 /// What happens to a node.
@@ -117,10 +105,10 @@ impl Fault {
         Ok(())
     }
 
-    fn heal(self, cluster: &mut Cluster, load: &mut Load, at: usize) -> Result<(), String> {
+    fn heal(self, cluster: &mut Cluster, loads: &mut Loads, at: usize) -> Result<(), String> {
         match self {
             Self::Kill | Self::Restart => {
-                load.wait_until_written()?;
+                loads.wait_until_written()?;
                 cluster.restart(at)
             }
             Self::Pause => {
@@ -190,152 +178,76 @@ pub(super) fn whole(cluster: &Cluster) -> Result<Duration, String> {
     }
 }
 
-/// Every line that was acknowledged is there, once and in order, and nothing else.
-pub(super) fn check(cluster: &Cluster, written: &[usize]) -> Result<(), String> {
-    for (partition, count) in written.iter().enumerate() {
-        let (brokers, partition) = (cluster.bootstrap(), partition.to_string());
-        let found = capture("kcat", &["-C", "-b", &brokers, "-t", TOPIC, "-p", &partition, "-e", "-q"])?;
-        let mut expected = 0;
-        for line in found.lines() {
-            if line != expected.to_string() {
-                return Err(format!("partition {partition}: expected line {expected}, found {line}"));
-            }
-            expected += 1;
-        }
-        if expected != *count {
-            return Err(format!("partition {partition}: {expected} of {count} acknowledged lines are there"));
-        }
-    }
-    Ok(())
-}
-
-/// What the client says at a mark.
-pub(super) struct Mark {
-    /// Times between acknowledgements in milliseconds, by partition.
-    gaps: Vec<u64>,
-    pub(super) failures: u64,
-}
-
-impl Mark {
-    fn parse(line: &str) -> Option<Self> {
-        let (_, rest) = line.split_once(' ').filter(|(command, _)| matches!(*command, "mark" | "look"))?;
-        let mut words = rest.split(' ');
-        let gaps = words.next()?.split(',').map(|gap| gap.parse().ok()).collect::<Option<_>>()?;
-        Some(Self { gaps, failures: words.nth(1)?.parse().ok()? })
-    }
-
-    pub(super) fn gap(&self) -> u64 {
-        self.gaps.iter().copied().max().unwrap_or(0)
-    }
-}
-
-/// The client.
-pub(super) struct Load {
-    child: Child,
-    output: Lines<BufReader<ChildStdout>>,
-}
-
-impl Load {
-    pub(super) fn start(bootstrap: &str) -> Result<Self, String> {
-        let mut child = Command::new(environment("confluent")?)
-            .args(["clients/python/cluster_load.py", bootstrap, TOPIC, &PARTITIONS.to_string(), RATE])
-            .current_dir(root())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("python cannot be started: {error}"))?;
-        let output = child.stdout.take().ok_or("no output")?;
-        let mut load = Self { child, output: BufReader::new(output).lines() };
-        load.wait_until_written()?;
-        Ok(load)
-    }
-
-    fn ask(&mut self, command: &str) -> Result<String, String> {
-        let input = self.child.stdin.as_mut().ok_or("no input")?;
-        writeln!(input, "{command}").map_err(|error| format!("the client has ended: {error}"))?;
-        let line = self.output.next().ok_or("the client has ended; its last lines say why")?;
-        line.map_err(|error| error.to_string())
-    }
-
-    /// The gaps since the last mark.
-    pub(super) fn mark(&mut self) -> Result<Mark, String> {
-        let line = self.ask("mark")?;
-        Mark::parse(&line).ok_or_else(|| format!("the client says {line:?}"))
-    }
-
-    /// How long ago each partition took something.
-    fn look(&mut self) -> Result<Mark, String> {
-        let line = self.ask("look")?;
-        Mark::parse(&line).ok_or_else(|| format!("the client says {line:?}"))
-    }
-
-    /// Until every partition has been written to for a second.
-    pub(super) fn wait_until_written(&mut self) -> Result<(), String> {
-        let (start, mut good) = (now(), 0);
-        while good < 10 {
-            sleep(Duration::from_millis(100));
-            let look = self.look()?;
-            good = if look.gap() < 100 { good + 1 } else { 0 };
-            if start.elapsed() > PATIENCE {
-                return Err(format!("writes stand still: by partition since {:?} ms", look.gaps));
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops it; how many lines of each partition are acknowledged.
-    pub(super) fn end(mut self) -> Result<Vec<usize>, String> {
-        let line = self.ask("end")?;
-        let wrong = || format!("the client says {line:?}");
-        let mut words = line.strip_prefix("done ").ok_or_else(wrong)?.split(' ');
-        let counts = words.next().ok_or_else(wrong)?.split(',');
-        let counts: Vec<usize> =
-            counts.map(|count| count.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
-        let sent: usize = words.next().and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
-        if counts.iter().any(|count| *count != sent) {
-            return Err(format!("{sent} lines were sent to each partition: {line}"));
-        }
-        Ok(counts)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        // Both fail only if the process is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// What came of each fault.
-#[derive(Default)]
-struct Table(Vec<String>);
+struct Table {
+    rows: Vec<String>,
+    /// When each node died last.
+    died: Vec<Option<Instant>>,
+}
 
 impl Table {
-    /// Lets something happen to a node, heals it, and notes what that meant for the others and for the client.
-    fn row(&mut self, cluster: &mut Cluster, load: &mut Load, fault: Fault, at: usize) -> Result<(), String> {
+    /// By turns the controller and the leader of a partition; never one that died a moment ago.
+    fn victim(&self, cluster: &Cluster, kill: usize) -> Result<usize, String> {
+        let choose =
+            || if kill.is_multiple_of(2) { controller(cluster) } else { leader(cluster, kill % PARTITIONS) };
+        // While it is waited for, another may have taken over.
+        self.rest(choose()?);
+        let victim = choose()?;
+        self.rest(victim);
+        Ok(victim)
+    }
+
+    /// Waits until a node has been left alone for long enough.
+    fn rest(&self, at: usize) {
+        if let Some(died) = self.died[at] {
+            sleep(APART.saturating_sub(died.elapsed()));
+        }
+    }
+
+    /// Lets something happen to a node, heals it, and notes what that meant for the others and for the clients.
+    fn row(
+        &mut self,
+        cluster: &mut Cluster,
+        loads: &mut Loads,
+        fault: Fault,
+        at: usize,
+    ) -> Result<(), String> {
         let role = role(cluster, at)?;
         let oracles: Result<Vec<_>, _> = cluster.others(at).into_iter().map(Oracle::of).collect();
-        load.mark()?;
+        loads.mark()?;
         fault.strike(cluster, at)?;
+        self.died[at] = Some(now());
         let led = taken_over(&mut oracles?, at)?.as_millis();
-        fault.heal(cluster, load, at)?;
-        load.wait_until_written()?;
+        fault.heal(cluster, loads, at)?;
+        loads.wait_until_written()?;
         let whole = whole(cluster)?.as_millis();
-        let (number, name, gap) = (self.0.len() + 1, fault.name(), load.mark()?.gap());
-        let row = format!("| {number} | {name} | {} | {role} | {led} | {gap} | {whole} |", at + 1);
+        let (number, name, gaps) = (self.rows.len() + 1, fault.name(), gaps(&loads.mark()?));
+        let row = format!("| {number} | {name} | {} | {role} | {led} | {gaps} | {whole} |", at + 1);
         say(&row);
-        self.0.push(row);
+        self.rows.push(row);
         Ok(())
     }
 
     fn print(&self) {
-        say(
-            "\n| | fault | node | which was | led again after, ms | writes stood still, ms | in sync again after, ms |",
-        );
-        say("|---|---|---|---|---:|---:|---:|");
-        self.0.iter().for_each(|row| say(row));
+        say(&format!(
+            "\n| | fault | node | which was | led again after, ms | {} | in sync again after, ms |",
+            gap_titles(&Client::ALL)
+        ));
+        say("|---|---|---|---|---:|---:|---:|---:|---:|");
+        self.rows.iter().for_each(|row| say(row));
     }
+}
+
+/// What the columns of `gaps` say.
+fn gap_titles(clients: &[Client]) -> String {
+    let titles: Vec<_> = clients.iter().map(|client| format!("{} stood still, ms", client.name())).collect();
+    titles.join(" | ")
+}
+
+/// How long the writes of each client stood still, as columns.
+pub(super) fn gaps(marks: &[Mark]) -> String {
+    let gaps: Vec<_> = marks.iter().map(|mark| mark.gap().to_string()).collect();
+    gaps.join(" | ")
 }
 
 #[expect(clippy::disallowed_methods, reason = "faults take real time")]
@@ -346,16 +258,4 @@ fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "faults take real time")]
 fn sleep(time: Duration) {
     std::thread::sleep(time);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_are_read_as_the_client_writes_them() {
-        let mark = Mark::parse("mark 5,700,12 3000 1").unwrap();
-        assert_eq!((mark.gap(), mark.failures), (700, 1));
-        assert!(Mark::parse("done 1,2 3 0").is_none());
-    }
 }

@@ -1,15 +1,19 @@
 //! A single node with data becomes a cluster of three, loses a process and a disk, and becomes smaller again, while an
 //! idempotent client writes: what an operator does, by the commands that an operator has.
 
-use super::cluster::{Load, TOPIC, check, whole};
+use super::cluster::{gaps, whole};
+use super::load::{Client, Loads, check, create_topics};
 use super::members::Cluster;
 use crate::shell::say;
 
+/// Who writes.
+const CLIENT: Client = Client::Librdkafka;
+const TOPIC: &str = CLIENT.topic();
+
 pub(super) fn run() -> Result<(), String> {
     let mut cluster = Cluster::start_one("grow", 3)?;
-    cluster.cli(&["topic", "create", TOPIC, "-p", "3"])?;
-    let mut load = Load::start(&cluster.bootstrap())?;
-    load.mark()?;
+    create_topics(&cluster, &[CLIENT], &[])?;
+    let mut load = Loads::start(&[CLIENT], &cluster.bootstrap())?;
     say("\n| step | writes stood still, ms |\n|---|---:|");
     step("two more nodes join and get votes", &mut load, || {
         cluster.restart(1)?;
@@ -40,23 +44,18 @@ pub(super) fn run() -> Result<(), String> {
         cluster.terminate(2)?;
         cluster.cli(&["cluster", "remove", "3"]).map(drop)
     })?;
-    let failures = load.mark()?.failures;
-    let written = load.end()?;
-    if failures > 0 {
-        return Err(format!("the client was told of {failures} failures"));
-    }
-    check(&cluster, &written)?;
-    let lines: usize = written.iter().sum();
+    load.no_failures()?;
+    let lines = check(&load.end()?, &cluster.bootstrap())?;
     say(&format!("1, 3 and 2 nodes: {lines} lines acknowledged, 0 lost, 0 duplicated, 0 reordered"));
     Ok(())
 }
 
 /// Does something while the client writes, and prints what the client noticed.
-fn step(name: &str, load: &mut Load, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+fn step(name: &str, load: &mut Loads, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     load.mark()?;
     work().map_err(|error| format!("{name}: {error}"))?;
     load.wait_until_written()?;
-    say(&format!("| {name} | {} |", load.mark()?.gap()));
+    say(&format!("| {name} | {} |", gaps(&load.mark()?)));
     Ok(())
 }
 

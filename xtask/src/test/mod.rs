@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 mod grow;
 mod kafka;
 mod leaders;
+mod load;
 mod members;
 mod metrics;
 pub(crate) mod node;
@@ -53,7 +54,10 @@ const LANES: &[Lane] = &[
         what: "real processes under kill -9, power loss, a full disk, a cluster under faults, the tour, Prometheus",
         needs: &[
             ("kcat", "kcat"),
+            ("java", "default-jdk-headless"),
+            ("mvn", "maven"),
             ("python3", "python3-venv"),
+            ("npm", "npm"),
             ("mkfs.ext4", "e2fsprogs"),
             ("mount", "mount"),
             ("prometheus", "prometheus"),

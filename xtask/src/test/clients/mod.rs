@@ -103,20 +103,26 @@ pub(super) fn environment(name: &str) -> Result<PathBuf, String> {
     Ok(python)
 }
 
-fn kafkajs(node: &Node) -> Result<Column, String> {
+/// A program of `clients/js`, beside the packages that it needs: node looks for them there.
+pub(super) fn package(script: &str) -> Result<PathBuf, String> {
     let modules = dir("js")?;
-    let prefix = modules.to_string_lossy();
-    for file in ["package.json", "kafkajs_client.js"] {
+    for file in ["package.json", script] {
         std::fs::copy(root().join("clients/js").join(file), modules.join(file))
             .map_err(|error| error.to_string())?;
     }
+    let prefix = modules.to_string_lossy();
     capture("npm", &["install", "--silent", "--no-audit", "--no-fund", "--prefix", &prefix])?;
-    let cells = capture("node", &[&format!("{prefix}/kafkajs_client.js"), &node.address])?;
-    // Beside its package: node looks for it there.
-    let orders = format!("{prefix}/orders.js");
+    Ok(modules.join(script))
+}
+
+fn kafkajs(node: &Node) -> Result<Column, String> {
+    let script = package("kafkajs_client.js")?;
+    let cells = capture("node", &[&script.to_string_lossy(), &node.address])?;
+    // Beside its package, too.
+    let orders = script.with_file_name("orders.js");
     std::fs::copy(root().join("examples/javascript/orders.js"), &orders)
         .map_err(|error| error.to_string())?;
-    example("node", &[&orders, &node.address])?;
+    example("node", &[&orders.to_string_lossy(), &node.address])?;
     Column::parse("kafkajs 2.2", &cells)
 }
 
