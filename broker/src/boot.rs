@@ -172,8 +172,13 @@ fn start(boot: Boot, dir: Arc<LogDir>, now: Now) -> Result<Booted, BootError> {
         directory_id,
         directory: boot.directory,
     });
-    let identity =
-        Identity { cluster_id, node: node.config.node_id, directory: directory_id, address: peer_address };
+    let identity = Identity {
+        cluster_id,
+        node: node.config.node_id,
+        directory: directory_id,
+        address: peer_address,
+        is_controller: node.config.roles.controller,
+    };
     let shared = Arc::new(Shared::new(boot.disk, Flusher::new(dir)));
     let image = stored.image.clone();
     let readers = (0..boot.reactors).map(Owner::Reactor).chain([Owner::Groups, Owner::Replication]).collect();

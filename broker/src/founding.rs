@@ -105,6 +105,7 @@ impl Founding {
             node: own.node,
             directory: own.directory,
             address: boot.peer_address()?,
+            is_controller: config.roles.controller,
         };
         Ok(Some(Self {
             config: config.clone(),

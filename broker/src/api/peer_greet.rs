@@ -44,6 +44,7 @@ pub(super) fn handle(
             node: BrokerId(request.node_id),
             directory: request.directory_id,
             address: Address { host: request.host.as_str().to_owned(), port: request.port },
+            is_controller: request.is_controller,
         };
         reactor.greeted(asked.token.conn, who, fx);
         PeerGreetResponse {

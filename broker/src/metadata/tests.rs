@@ -277,3 +277,38 @@ fn what_an_unknown_topic_has_left_makes_way_and_is_not_deleted() {
     assert!(own == "u-0" && stray.ends_with("-stray"), "{own} {stray}");
     assert!(node.log.iter().any(|line| line.contains("set aside")), "{:?}", node.log);
 }
+
+#[test]
+fn controllers_and_brokers_may_be_nodes_of_their_own() {
+    let mut cluster = TestCluster::new(3, &[("process.roles", "controller")]);
+    let brokers: Vec<_> = (0..3).map(|_| cluster.add(&[("process.roles", "broker")])).collect();
+    cluster.all_serve();
+    let [first, second, third] = brokers[..] else { panic!("three") };
+    assert_eq!(create_with(&mut cluster, first, "t", 3), 0);
+    cluster.run(100);
+    assert_eq!(super::tests::brokers(&mut cluster, second), [4, 5, 6]);
+    let quorum = quorum(&mut cluster, third);
+    assert_eq!((quorum.current_voters.len(), quorum.observers.len()), (3, 3));
+    let controller = cluster.controller().unwrap();
+    assert!(controller <= 3, "a controller: {controller}");
+    let learner = quorum.observers.iter().find(|observer| observer.replica_id == 4).unwrap();
+    let vote = AddRaftVoterRequest {
+        cluster_id: None,
+        voter_id: 4,
+        voter_directory_id: learner.replica_directory_id,
+        ..Default::default()
+    };
+    let refused = cluster.ask(second, 1, &vote);
+    assert_eq!(refused.error_code, wire::ErrorCode::InvalidRequest as i16, "{:?}", refused.error_message);
+    cluster.kill(controller, 0);
+    cluster.kill(first, 0);
+    cluster.run(1_000);
+    assert_eq!(super::tests::brokers(&mut cluster, second), [5, 6]);
+    assert_eq!(create_with(&mut cluster, third, "u", 2), 0);
+    cluster.start(controller);
+    cluster.start(first);
+    cluster.all_serve();
+    cluster.run(1_000);
+    assert_eq!(topics(&mut cluster, first).len(), 2);
+    assert_eq!(super::tests::brokers(&mut cluster, second), [4, 5, 6]);
+}

@@ -88,6 +88,10 @@ impl Metadata {
                     "Node {node} with directory {directory} is no member of this cluster: let it join first (controller.quorum.bootstrap.servers)."
                 ),
             ),
+            VoterChange::Add(..) if self.peers.book.is_only_broker(node) => refuse(
+                ErrorCode::InvalidRequest,
+                format!("Node {node} is a broker only: a voter needs the role of a controller (process.roles)."),
+            ),
             VoterChange::Add(..) => self.check_caught_up(node, member),
             VoterChange::Remove(..) if !votes => refuse(
                 ErrorCode::VoterNotFound,

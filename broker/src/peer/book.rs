@@ -5,13 +5,15 @@ use base::{BrokerId, Uuid};
 use cluster::Image;
 use cluster::config::NodeConfig;
 use quorum::RaftId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of other nodes. A directory is a member of the quorum; where a node is may change.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     addresses: BTreeMap<BrokerId, Address>,
     nodes: BTreeMap<RaftId, (BrokerId, Uuid)>,
+    /// Nodes that have said that they are brokers and nothing else.
+    only_brokers: BTreeSet<BrokerId>,
 }
 
 impl Book {
@@ -22,7 +24,7 @@ impl Book {
         let voters = config.voters.iter().map(|voter| (voter.id, address(&voter.host, voter.port)));
         let servers = (1..).map(|at: i32| BrokerId(-at)).zip(&config.bootstrap_servers);
         let servers = servers.map(|(id, (host, port))| (id, address(host, *port)));
-        Self { addresses: voters.chain(servers).collect(), nodes: BTreeMap::new() }
+        Self { addresses: voters.chain(servers).collect(), ..Self::default() }
     }
 
     /// True for the number of a server that has not said which node it is.
@@ -41,6 +43,16 @@ impl Book {
     pub(crate) fn note(&mut self, who: &Identity) {
         self.addresses.insert(who.node, who.address.clone());
         self.note_directory(who.node, who.directory);
+        if who.is_controller {
+            self.only_brokers.remove(&who.node);
+        } else {
+            self.only_brokers.insert(who.node);
+        }
+    }
+
+    /// True for a node that its file makes a broker and nothing else, as far as it has greeted.
+    pub(crate) fn is_only_broker(&self, node: BrokerId) -> bool {
+        self.only_brokers.contains(&node)
     }
 
     pub(crate) fn note_directory(&mut self, node: BrokerId, directory: Uuid) {

@@ -31,6 +31,8 @@ pub struct Identity {
     pub(crate) directory: Uuid,
     /// Where peers reach it.
     pub(crate) address: Address,
+    /// It may get a vote: its file gives it the role of a controller.
+    pub(crate) is_controller: bool,
 }
 
 /// Who is at the other end of a link.
@@ -160,13 +162,14 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
     pub(crate) fn linked(&mut self, now: Instant, id: LinkId, fx: &mut Effects) {
         let Some(to) = self.names.get(&id).copied() else { return };
         self.next_number = self.next_number.wrapping_add(1).max(1);
-        let Identity { cluster_id, node, directory, address } = &self.own;
+        let Identity { cluster_id, node, directory, address, is_controller } = &self.own;
         let greeting = PeerGreetRequest {
             cluster_id: *cluster_id,
             node_id: node.0,
             directory_id: *directory,
             host: address.host.as_str().into(),
             port: address.port,
+            is_controller: *is_controller,
             ..PeerGreetRequest::default()
         };
         let Some(link) = self.links.get_mut(&to) else { return };

@@ -23,7 +23,26 @@ pub(super) fn check(config: &NodeConfig, protocols: &str) -> Result<(), ConfigEr
         ));
     }
     advertised(config)?;
-    between_brokers(config)
+    between_brokers(config)?;
+    roles(config)
+}
+
+/// Who is no controller finds the controllers elsewhere.
+fn roles(config: &NodeConfig) -> Result<(), ConfigError> {
+    if config.roles.controller {
+        return Ok(());
+    }
+    let id = config.node_id;
+    if config.voters.iter().any(|voter| voter.id == id) {
+        let why = format!("expected no voter {id}: by process.roles this node is a broker only");
+        return Err(wrong("controller.quorum.voters", &format!("{id}@…"), &why));
+    }
+    if config.voters.is_empty() && config.bootstrap_servers.is_empty() {
+        let why = "a broker only needs controllers: name them in controller.quorum.bootstrap.servers or \
+                   controller.quorum.voters";
+        return Err(wrong("process.roles", "broker", why));
+    }
+    Ok(())
 }
 
 /// Each name once, and each fixed address once.

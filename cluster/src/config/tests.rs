@@ -128,6 +128,12 @@ fn listeners_that_do_not_go_together_are_refused_by_their_key() {
             "inter.broker.listener.name",
             "an entry in advertised.listeners",
         ),
+        (&[THREE, ("process.roles", "broker")], "process.roles", "controllers: name them"),
+        (
+            &[THREE, ("process.roles", "broker"), ("node.id", "2"), ("controller.quorum.voters", "2@h:9093")],
+            "controller.quorum.voters",
+            "no voter 2",
+        ),
     ];
     for (settings, key, why) in cases {
         let error = node(settings).unwrap_err();

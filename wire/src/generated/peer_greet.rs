@@ -23,6 +23,8 @@ pub struct PeerGreetRequest {
     pub host: Str,
     /// `Port`, v0+.
     pub port: u16,
+    /// `IsController`, v0+.
+    pub is_controller: bool,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
 }
@@ -36,6 +38,7 @@ impl Message for PeerGreetRequest {
             directory_id: r.uuid()?,
             host: r.string(true)?,
             port: r.u16()?,
+            is_controller: r.bool()?,
             unknown_tags: UnknownTags::default(),
         };
         r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
@@ -49,6 +52,7 @@ impl Message for PeerGreetRequest {
         w.uuid(self.directory_id);
         w.string(true, &self.host);
         w.u16(self.port);
+        w.bool(self.is_controller);
         w.tags(0, &self.unknown_tags).finish();
     }
 }

@@ -2454,6 +2454,7 @@ mod peer_greet {
                 directory_id: s.uuid(),
                 host: s.string(),
                 port: s.u16(),
+                is_controller: s.bool(),
                 unknown_tags: s.tags(true, 0),
             }
         }

@@ -129,6 +129,7 @@ impl World {
             node: id(at),
             directory: directory_id,
             address: Address { host: format!("n{at}"), port: 9_000 },
+            is_controller: true,
         };
         Broker {
             disk,
