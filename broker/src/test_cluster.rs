@@ -353,10 +353,21 @@ impl TestCluster {
 
     /// Asks a node as a client does, and waits for the answer.
     pub(crate) fn ask<R: Request>(&mut self, id: usize, version: i16, request: &R) -> R::Response {
+        let conn = self.send(id, version, request);
+        self.answer::<R>(id, version, conn)
+    }
+
+    /// Sends a node something as a client does.
+    pub(crate) fn send<R: Request>(&mut self, id: usize, version: i16, request: &R) -> ConnId {
         let conn = self.connect_by(id - 1, CLIENTS);
         let encoded = wire::encode_request(1, Some(&"client".into()), version, request).unwrap();
         let frame = encoded.bytes.slice(wire::frame::SIZE_BYTES..);
         self.after(HOP * 2, id - 1, receiver(conn), Input::Frame { conn, frame });
+        conn
+    }
+
+    /// Waits for the answer to what was sent over a connection.
+    pub(crate) fn answer<R: Request>(&mut self, id: usize, version: i16, conn: ConnId) -> R::Response {
         self.wait(R::KEY.name(), |cluster| cluster.replies.contains_key(&(id - 1, conn)));
         let frame = self.replies.remove(&(id - 1, conn)).unwrap().remove(0);
         let mut reader = Reader::new(frame);

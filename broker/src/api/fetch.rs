@@ -9,7 +9,7 @@ use crate::effects::{Asked, Effects, Fragment, Mail, Owner, Reply};
 use crate::frame;
 use crate::job::ColdRange;
 use crate::reactor::Reactor;
-use crate::reactor::fetch::{Terms, Waiting};
+use crate::reactor::fetch::{Consumer, Terms, Waiting};
 use crate::reactor::reader::{Marks, Place, Reader};
 use crate::reactor::session::Context;
 use crate::replica::{Following, Isolation, Read, ReadError, Replica, Wish};
@@ -81,6 +81,11 @@ pub(super) fn handle(
         bytes_max: max,
         wait_max: Span::from_wire_millis(i64::from(request.max_wait_ms)),
         follower,
+        // Racks came with version 11.
+        consumer: Consumer {
+            may_follow: asked.head.version >= 11,
+            rack: request.rack_id.as_str().to_owned(),
+        },
     };
     reactor.fetch(now, asked.without_body(), request, terms, fx);
     Ok(())
@@ -179,6 +184,7 @@ fn look_at(
         bytes_max: u64::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left),
         // The first partition with records gives at least one batch, however large, so that nobody gets stuck.
         whole_batch: found.bytes == 0,
+        may_follow: waiting.consumer.may_follow,
         reader: reader.waiter(part),
     };
     let follower = waiting.follower.map(|life| Following {
@@ -187,13 +193,14 @@ fn look_at(
         log_start: place.follower_knows_start(),
         own_start: EndOffset(wanted.log_start_offset),
     });
-    let (replica, read) = match read_place(view, place, &wish, follower.as_ref(), (now, fx)) {
-        Ok((replica, read)) => (replica, read),
-        Err(data) => {
-            found.urgent = true;
-            return found.parts.push(FoundPart { part, data: *data, slice: None });
-        }
-    };
+    let (replica, read) =
+        match read_place(view, place, &wish, (follower.as_ref(), &waiting.consumer.rack), (now, fx)) {
+            Ok((replica, read)) => (replica, read),
+            Err(data) => {
+                found.urgent = true;
+                return found.parts.push(FoundPart { part, data: *data, slice: None });
+            }
+        };
     let marks = (read.high_watermark.0, read.log_start.0);
     found.urgent |= read.is_news;
     let slice = read.slice.filter(|slice| slice.length > 0);
@@ -208,7 +215,7 @@ fn read_place(
     view: &View,
     place: &Place,
     wish: &Wish,
-    follower: Option<&Following>,
+    (follower, rack): (Option<&Following>, &str),
     (now, fx): (Now, &mut Effects),
 ) -> Result<(Arc<Replica>, Read), Box<PartitionData>> {
     let replica = match place.replica.upgrade() {
@@ -237,7 +244,32 @@ fn read_place(
             EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
         return Err(Box::new(data));
     }
+    if follower.is_none()
+        && let Some(nearer) = nearer(view, &replica, rack, wish.from)
+    {
+        let mut data = error(&place.wanted, ErrorCode::None);
+        (data.high_watermark, data.last_stable_offset) = (read.high_watermark.0, read.high_watermark.0);
+        (data.log_start_offset, data.preferred_read_replica) = (read.log_start.0, nearer.0);
+        return Err(Box::new(data));
+    }
     Ok((replica, read))
+}
+
+/// Another replica that stands in a reader's rack.
+fn nearer(view: &View, replica: &Replica, rack: &str, from: EndOffset) -> Option<BrokerId> {
+    if rack.is_empty() || !view.node.config.reads_in_rack {
+        return None;
+    }
+    let is_near = |id| {
+        let broker = view.image.broker(id);
+        broker.is_some_and(|broker| !broker.fenced && broker.rack.as_deref() == Some(rack))
+    };
+    let nearest = replica.nearest(from, is_near)?;
+    if nearest == view.node.config.node_id {
+        return None;
+    }
+    hit!(reader_sent_nearer);
+    Some(nearest)
 }
 
 fn find_replica<'a>(view: &'a View, place: &Place) -> Result<&'a Arc<Replica>, Box<PartitionData>> {

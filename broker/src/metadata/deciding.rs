@@ -96,7 +96,9 @@ impl Metadata {
         // A client's request travels as it is; others are asked again by their command.
         let errand = match &asker {
             Asker::Client(_) => Errand::Request,
-            Asker::Owner { .. } | Asker::Own | Asker::Repair | Asker::Sessions => Errand::Command(command.clone()),
+            Asker::Owner { .. } | Asker::Own | Asker::Repair | Asker::Sessions => {
+                Errand::Command(command.clone())
+            }
         };
         let speculative = &self.leading.speculative;
         let decided = Controller::decide(speculative, &mut self.leading.defaults, now, (token, command));

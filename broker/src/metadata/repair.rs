@@ -2,9 +2,9 @@
 //! any more, so that this node does not count as one that holds what is safe. Once it does not, its copy is fetched anew from
 //! those who do; if there is nobody else, the files stay as they are, for the operator to decide.
 
-use super::remote::{Asker, Errand};
-use super::partitions::Remaining;
 use super::Metadata;
+use super::partitions::Remaining;
+use super::remote::{Asker, Errand};
 use crate::effects::{Effects, Level};
 use crate::replica::Replica;
 use crate::view::Replicas;
@@ -118,7 +118,10 @@ impl Metadata {
             if self.damage.hopeless.insert(key) {
                 hit!(damage_without_another_copy);
                 let name = self.committed.topic_by_id(key.0).map_or("a deleted topic", |topic| &topic.name);
-                fx.log(Level::Error, format!("{name}-{} is damaged and not replaced: {}", key.1, why(refusal)));
+                fx.log(
+                    Level::Error,
+                    format!("{name}-{} is damaged and not replaced: {}", key.1, why(refusal)),
+                );
             }
         }
         fx.wake(self.damage.from);

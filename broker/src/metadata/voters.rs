@@ -90,7 +90,9 @@ impl Metadata {
             ),
             VoterChange::Add(..) if self.peers.book.is_only_broker(node) => refuse(
                 ErrorCode::InvalidRequest,
-                format!("Node {node} is a broker only: a voter needs the role of a controller (process.roles)."),
+                format!(
+                    "Node {node} is a broker only: a voter needs the role of a controller (process.roles)."
+                ),
             ),
             VoterChange::Add(..) => self.check_caught_up(node, member),
             VoterChange::Remove(..) if !votes => refuse(

@@ -26,6 +26,7 @@ pub(crate) struct Waiting {
     pub(crate) isolation: Isolation,
     /// The replica that fetches, if it is no consumer.
     pub(crate) follower: Option<Incarnation>,
+    pub(crate) consumer: Consumer,
     /// It waits until there are this many bytes,
     bytes_min: u64,
     pub(crate) bytes_max: u32,
@@ -35,14 +36,24 @@ pub(crate) struct Waiting {
     deadline: Instant,
 }
 
+/// Where a consumer may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consumer {
+    /// It knows that followers may be read from, too (KIP-392).
+    pub(crate) may_follow: bool,
+    /// Where it stands; empty if it does not say.
+    pub(crate) rack: String,
+}
+
 /// What a request says besides its partitions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) isolation: Isolation,
     pub(crate) bytes_min: u64,
     pub(crate) bytes_max: u32,
     pub(crate) wait_max: base::Span,
     pub(crate) follower: Option<Incarnation>,
+    pub(crate) consumer: Consumer,
 }
 
 /// What a connection has under way.
@@ -132,11 +143,11 @@ impl Reactor {
         let conn = asked.token.conn;
         if let Some(line) = self.fetches.lines.get_mut(&conn) {
             hit!(fetch_stands_in_line);
+            let is_follower = terms.follower.is_some();
             line.later.push_back((asked, request, terms));
             // A follower that asks again has something that it does not want to wait with.
-            let waiting = line
-                .reader
-                .filter(|reader| terms.follower.is_some() && self.fetches.waiting.contains_key(reader));
+            let waiting =
+                line.reader.filter(|reader| is_follower && self.fetches.waiting.contains_key(reader));
             if let Some(reader) = waiting {
                 self.cut_short(now, reader, fx);
             }
@@ -183,6 +194,7 @@ impl Reactor {
             named: if begun.context.is_incremental() { Vec::new() } else { named },
             isolation: terms.isolation,
             follower: terms.follower,
+            consumer: terms.consumer,
             bytes_min: terms.bytes_min,
             bytes_max: terms.bytes_max,
             bytes: 0,

@@ -2,7 +2,8 @@
 
 use super::lead::Written;
 use super::role::Role;
-use super::{Inner, Replica};
+use super::{Inner, Replica, Told, Waiter, tell};
+use crate::effects::Effects;
 use crate::job::Job;
 use crate::upkeep::Stirred;
 use base::{BrokerId, EndOffset, LeaderEpoch, Now, hit};
@@ -54,6 +55,8 @@ pub(crate) struct Copied {
     pub(crate) stirred: Stirred,
     /// The leader is to be told of this disk.
     pub(crate) reports: bool,
+    /// Who reads here hears of what is safe now.
+    told: Vec<(Waiter, Told)>,
     /// What the leader has deleted goes here, too.
     pub(crate) retire: Option<Box<Job>>,
 }
@@ -74,6 +77,13 @@ pub enum Cut {
     To(EndOffset),
     /// All of it goes; it goes on at this offset.
     StartOver(EndOffset),
+}
+
+impl Copied {
+    /// Tells those who read here.
+    pub(crate) fn tell(&mut self, fx: &mut Effects) {
+        tell(core::mem::take(&mut self.told), fx);
+    }
 }
 
 impl Replica {
@@ -197,8 +207,16 @@ impl Inner {
             bytes = self.log.append_as_follower(batches, now).map_err(TakeError::Append)?.bytes;
         }
         let Role::Follows(follows) = &mut self.role else {
-            return Ok(Copied { bytes, dirty: false, stirred: Stirred::No, reports: false, retire: None });
+            return Ok(Copied {
+                bytes,
+                dirty: false,
+                stirred: Stirred::No,
+                reports: false,
+                told: Vec::new(),
+                retire: None,
+            });
         };
+        let known = follows.follower.high_watermark();
         follows.follower.appended(self.log.end(), answer);
         let is_flushed = self.config.durability == Durability::Flushed;
         let reports = is_flushed && follows.follower.report() != follows.reported;
@@ -206,9 +224,9 @@ impl Inner {
         let dirty = is_flushed && bytes > 0 && !self.scheduled;
         self.scheduled |= dirty;
         let stirred = if bytes > 0 { self.stir() } else { Stirred::No };
-        // Nobody reads here, but somebody may once this replica leads.
-        let _nobody_waits = self.wake_if(true);
-        Ok(Copied { bytes, dirty, stirred, reports, retire: None })
+        let moved = self.high_watermark() > known;
+        let told = self.wake_if(moved);
+        Ok(Copied { bytes, dirty, stirred, reports, told, retire: None })
     }
 
     /// Deletes what the leader has deleted, as far as it is safe.

@@ -76,6 +76,18 @@ impl Leads {
         self.leader.may_join(id) && start >= self.start_min
     }
 
+    /// The replica in sync that has `from` and the most besides, among those that are near; this one if it is near itself.
+    pub(super) fn nearest(&self, from: EndOffset, is_near: impl Fn(BrokerId) -> bool) -> Option<BrokerId> {
+        let state = self.leader.state();
+        let own = state.leader.filter(|own| is_near(*own));
+        let has = |id: &BrokerId| {
+            let start = self.starts.get(id).copied().unwrap_or(EndOffset(i64::MAX));
+            (start..=self.leader.log_end_of(*id)).contains(&from)
+        };
+        let near = || state.isr.iter().copied().filter(|id| is_near(*id) && has(id));
+        own.or_else(|| near().max_by_key(|id| self.leader.log_end_of(*id)))
+    }
+
     /// The least beginning of those that are in sync, this one aside.
     fn least_start(&self) -> EndOffset {
         let state = self.leader.state();

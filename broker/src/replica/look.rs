@@ -1,9 +1,10 @@
 //! Reading a partition: batches, offsets of timestamps, epochs, producers.
 
 use super::accept::codec_of;
+use super::role::Role;
 use super::{Inner, Replica, Waiter};
 use crate::census::LocalPartition;
-use base::{EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit};
+use base::{BrokerId, EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit};
 use cluster::Leader;
 use seglog::{PartitionName, ReadSlice, RecordCodec};
 use wire::ErrorCode;
@@ -35,6 +36,8 @@ pub(crate) struct Wish {
     pub(crate) bytes_max: u64,
     /// Give a batch that is larger than that rather than nothing.
     pub(crate) whole_batch: bool,
+    /// The reader knows that followers may be read from, too (KIP-392).
+    pub(crate) may_follow: bool,
     /// Whom to tell of news if there is nothing to read.
     pub(crate) reader: Waiter,
 }
@@ -85,7 +88,7 @@ impl Replica {
     /// One look: finds batches up to the high watermark, or has the reader told when there are any.
     pub(crate) fn read(&self, wish: &Wish) -> Result<Read, ReadError> {
         let mut inner = self.inner();
-        inner.check_epoch(wish.epoch)?;
+        inner.check_readable(wish)?;
         // The bound is read once for the whole request (A20).
         let high_watermark = inner.high_watermark();
         let (log_start, end) = (inner.log.start(), inner.log.end());
@@ -116,6 +119,15 @@ impl Replica {
     /// Checks the leader epoch that a client knows against this leader's (KIP-320).
     pub(crate) fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ReadError> {
         self.inner().check_epoch(epoch)
+    }
+
+    /// The replica in sync that a reader at `from` is best served by, among those that are near it: the one that has the
+    /// most. `None` if this one does not lead, or none of them has what is wanted.
+    pub(crate) fn nearest(&self, from: EndOffset, is_near: impl Fn(BrokerId) -> bool) -> Option<BrokerId> {
+        match &self.inner().role {
+            Role::Leads(leads) => leads.nearest(from, is_near),
+            Role::Follows(_) | Role::StandsBy { .. } | Role::Gone => None,
+        }
     }
 
     /// The end of what a reader may see, once that is known.
@@ -243,16 +255,33 @@ impl Inner {
         Ok(seen)
     }
 
-    pub(super) fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ReadError> {
-        let Some(leader) = self.role.leader() else {
-            return Err(ReadError { code: ErrorCode::NotLeaderOrFollower });
-        };
-        match epoch {
-            LeaderEpoch::UNKNOWN => Ok(()),
-            older if older < leader.epoch => Err(ReadError { code: ErrorCode::FencedLeaderEpoch }),
-            newer if newer > leader.epoch => Err(ReadError { code: ErrorCode::UnknownLeaderEpoch }),
-            _ => Ok(()),
+    /// A leader serves everybody, a follower those who know that it may be one.
+    fn check_readable(&self, wish: &Wish) -> Result<(), ReadError> {
+        match &self.role {
+            Role::Follows(follows) if wish.may_follow => {
+                hit!(follower_read);
+                compare_epochs(wish.epoch, follows.follower.epoch())
+            }
+            Role::Leads(_) | Role::Follows(_) | Role::StandsBy { .. } | Role::Gone => {
+                self.check_epoch(wish.epoch)
+            }
         }
+    }
+
+    pub(super) fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ReadError> {
+        match self.role.leader() {
+            Some(leader) => compare_epochs(epoch, leader.epoch),
+            None => Err(ReadError { code: ErrorCode::NotLeaderOrFollower }),
+        }
+    }
+}
+
+fn compare_epochs(asked: LeaderEpoch, own: LeaderEpoch) -> Result<(), ReadError> {
+    match asked {
+        LeaderEpoch::UNKNOWN => Ok(()),
+        older if older < own => Err(ReadError { code: ErrorCode::FencedLeaderEpoch }),
+        newer if newer > own => Err(ReadError { code: ErrorCode::UnknownLeaderEpoch }),
+        _ => Ok(()),
     }
 }
 

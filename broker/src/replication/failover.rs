@@ -6,7 +6,7 @@ use bytes::Bytes;
 use seglog::disk::{Disk as _, OpenMode};
 use std::sync::Arc;
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
-use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use wire::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use wire::metadata::{MetadataRequest, MetadataResponsePartition};
 use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use wire::record::{BatchBuilder, BatchMeta, RecordFields};
@@ -62,17 +62,27 @@ fn read(cluster: &mut TestCluster, from: usize) -> (i16, Vec<String>) {
 }
 
 fn read_at(cluster: &mut TestCluster, from: usize, fetch_offset: i64) -> (i16, Vec<String>) {
-    let partition = FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+    let answer = cluster.ask(from, 11, &fetch(fetch_offset));
+    found(&answer.responses[0].partitions[0])
+}
+
+/// A consumer's fetch that waits for a second.
+fn fetch(fetch_offset: i64) -> FetchRequest {
+    let partition =
+        FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
     let topic = FetchTopic { topic: "t".into(), partitions: vec![partition], ..FetchTopic::default() };
-    let request = FetchRequest {
+    FetchRequest {
         replica_id: -1,
+        max_wait_ms: 1_000,
+        min_bytes: 1,
         max_bytes: 1 << 20,
         session_epoch: -1,
         topics: vec![topic],
         ..FetchRequest::default()
-    };
-    let answer = cluster.ask(from, 11, &request);
-    let part = &answer.responses[0].partitions[0];
+    }
+}
+
+fn found(part: &PartitionData) -> (i16, Vec<String>) {
     let Some(Records::Bytes(bytes)) = &part.records else { return (part.error_code, Vec::new()) };
     let mut values = Vec::new();
     for batch in wire::record::parse_batches(bytes).map_while(Result::ok) {
@@ -291,6 +301,52 @@ fn a_leader_that_finds_a_damaged_batch_lets_another_lead_until_it_has_it_again()
     assert_eq!(state.leader_epoch, epoch + 2, "another led, and then it again");
     assert_eq!(read(&mut cluster, first), (0, all));
     assert_eq!(segment(&cluster, first), segment(&cluster, first % 3 + 1));
+}
+
+#[test]
+fn a_consumer_is_sent_to_the_replica_in_its_rack_and_reads_there_what_is_safe() {
+    let selector = ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector");
+    let mut cluster = TestCluster::new(1, &[selector, ("broker.rack", "a")]);
+    cluster.add(&[selector, ("broker.rack", "b")]);
+    cluster.add(&[selector, ("broker.rack", "c")]);
+    cluster.all_serve();
+    cluster.run(1_000);
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    for at in 0..3 {
+        assert_eq!(produce(&mut cluster, first, &format!("v{at}")).0, 0);
+    }
+    let other = first % 3 + 1;
+    let rack = ["a", "b", "c"][other - 1];
+    let near = |offset| FetchRequest { rack_id: rack.into(), ..fetch(offset) };
+    let told = cluster.ask(first, 11, &near(0)).responses[0].partitions[0].clone();
+    assert_eq!((told.error_code, told.preferred_read_replica), (0, i32::try_from(other).unwrap()));
+    assert_eq!(found(&told).1.len(), 0, "nothing is sent from afar");
+    // Who does not know of it, or is in the leader's rack, or in none, reads from the leader.
+    for rack in ["", ["a", "b", "c"][first - 1], "d"] {
+        let request = FetchRequest { rack_id: rack.into(), ..fetch(0) };
+        let served = cluster.ask(first, 11, &request).responses[0].partitions[0].clone();
+        assert_eq!((served.preferred_read_replica, found(&served).1.len()), (-1, 3), "rack {rack}");
+    }
+    let served = cluster.ask(other, 11, &near(0)).responses[0].partitions[0].clone();
+    assert_eq!(found(&served), (0, vec!["v0".into(), "v1".into(), "v2".into()]));
+    let old = cluster.ask(other, 10, &fetch(0)).responses[0].partitions[0].clone();
+    assert_eq!(old.error_code, ErrorCode::NotLeaderOrFollower as i16, "an old client");
+    let beyond = cluster.ask(other, 11, &near(99)).responses[0].partitions[0].clone();
+    assert_eq!(beyond.error_code, ErrorCode::OffsetOutOfRange as i16);
+    // Who waits here hears of news as soon as it is known here to be safe.
+    let since = cluster.time();
+    let waits = cluster.send(other, 11, &near(3));
+    cluster.run(100);
+    assert_eq!(produce(&mut cluster, first, "v3"), (0, 3));
+    let news = cluster.answer::<FetchRequest>(other, 11, waits);
+    assert_eq!(found(&news.responses[0].partitions[0]), (0, vec!["v3".into()]));
+    assert!(cluster.time().since(since).as_millis() < 200, "{}", cluster.time().since(since).as_millis());
+    // A replica that is not in sync is nobody's.
+    cluster.kill(other, 0);
+    cluster.run(1_000);
+    let alone = cluster.ask(first, 11, &near(0)).responses[0].partitions[0].clone();
+    assert_eq!((alone.preferred_read_replica, found(&alone).1.len()), (-1, 4));
 }
 
 #[test]

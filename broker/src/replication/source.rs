@@ -452,7 +452,8 @@ pub(super) struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    fn copied(&mut self, key: Key, replica: &Arc<Replica>, copied: Copied) {
+    fn copied(&mut self, key: Key, replica: &Arc<Replica>, mut copied: Copied) {
+        copied.tell(self.fx);
         if copied.dirty {
             self.shared.flusher.schedule(replica, self.fx);
         }

@@ -1,6 +1,7 @@
 //! Broker keys, second half of the alphabet: Kafka 4.4's names, types and defaults, and which have an effect here.
 
 use super::key::{ConfigKey, Effect, Kind, Update, Valid, row};
+use super::node::{LEADER_SELECTOR, RACK_AWARE_SELECTOR};
 
 /// Keys from "m" on, followed by our own.
 #[rustfmt::skip] // one row per key reads as the table it is
@@ -82,7 +83,7 @@ pub(super) const BROKER_KEYS_Z: &[ConfigKey] = &[
     row("replica.fetch.wait.max.ms", Kind::Int, Some("500"), Valid::Any, Update::ReadOnly, None, Effect::Used("How long a leader may let a follower wait that has everything.")),
     row("replica.high.watermark.checkpoint.interval.ms", Kind::Long, Some("5000"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("replica.lag.time.max.ms", Kind::Long, Some("30000"), Valid::Any, Update::ReadOnly, None, Effect::Used("How long a follower may be without something that its leader has before it is not in sync any more.")),
-    row("replica.selector.class", Kind::String, None, Valid::Any, Update::ReadOnly, None, Effect::None),
+    row("replica.selector.class", Kind::String, None, Valid::OneOf(&[LEADER_SELECTOR, RACK_AWARE_SELECTOR]), Update::ReadOnly, None, Effect::Used("Which replica consumers read from (KIP-392): the leader, or with `org.apache.kafka.common.replica.RackAwareReplicaSelector` one in sync in the rack that they name in `client.rack`.")),
     row("replica.socket.receive.buffer.bytes", Kind::Int, Some("65536"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("replica.socket.timeout.ms", Kind::Int, Some("30000"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("replication.quota.window.num", Kind::Int, Some("11"), Valid::Any, Update::ReadOnly, None, Effect::None),

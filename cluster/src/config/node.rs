@@ -40,6 +40,10 @@ pub(super) const OWN_KEYS: &[ConfigKey] = &[
     ),
 ];
 
+/// Kafka's names of the two ways to choose the replica that a consumer reads from (KIP-392).
+pub(super) const LEADER_SELECTOR: &str = "org.apache.kafka.common.replica.LeaderSelector";
+pub(super) const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
@@ -148,6 +152,8 @@ pub struct NodeConfig {
     pub replica_fetch_response_bytes_max: i32,
     /// The longest pause of a partition whose fetch failed.
     pub replica_fetch_backoff: Span,
+    /// Whether consumers are sent to a replica in their own rack.
+    pub reads_in_rack: bool,
     /// The most incremental fetch sessions.
     pub fetch_sessions_max: u32,
     /// The most bytes that one fetch returns.
@@ -209,6 +215,7 @@ impl NodeConfig {
             replica_fetch_bytes_max: get.int("replica.fetch.max.bytes")?,
             replica_fetch_response_bytes_max: get.int("replica.fetch.response.max.bytes")?,
             replica_fetch_backoff: get.span("replica.fetch.backoff.ms")?,
+            reads_in_rack: get.text("replica.selector.class") == RACK_AWARE_SELECTOR,
             fetch_sessions_max: get.int("max.incremental.fetch.session.cache.slots")?,
             fetch_bytes_max: get.int("fetch.max.bytes")?,
             producer_id_expiration: get.span("producer.id.expiration.ms")?,

@@ -218,6 +218,12 @@ impl Leader {
         self.followers.get(&id).map_or(EndOffset::ZERO, |heard| self.safe(&heard.progress))
     }
 
+    /// How far a follower's log goes, as far as was heard of it in this epoch.
+    #[must_use]
+    pub fn log_end_of(&self, id: BrokerId) -> EndOffset {
+        self.followers.get(&id).map_or(EndOffset::ZERO, |heard| heard.progress.log_end)
+    }
+
     /// What the controller has confirmed.
     #[must_use]
     pub const fn state(&self) -> &PartitionState {

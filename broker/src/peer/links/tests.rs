@@ -6,7 +6,13 @@ const PEER: BrokerId = BrokerId(2);
 
 fn links() -> Links<BrokerId> {
     let address = Address { host: "one".into(), port: 1 };
-    let own = Identity { cluster_id: OWN, node: BrokerId(1), directory: Uuid([9; 16]), address, is_controller: true };
+    let own = Identity {
+        cluster_id: OWN,
+        node: BrokerId(1),
+        directory: Uuid([9; 16]),
+        address,
+        is_controller: true,
+    };
     Links::new(own, Rng::new(1))
 }
 
