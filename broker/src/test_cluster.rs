@@ -141,6 +141,11 @@ impl TestCluster {
         }
     }
 
+    /// A node that is down gets an empty disk.
+    pub(crate) fn lose_disk(&mut self, id: usize) {
+        self.members[id - 1].disk = MemDisk::new();
+    }
+
     /// The disk of a node.
     pub(crate) fn disk(&self, id: usize) -> &MemDisk {
         &self.members[id - 1].disk

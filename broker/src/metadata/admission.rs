@@ -52,18 +52,23 @@ impl Metadata {
         }
     }
 
-    /// The node's earlier directory, if it had one without a vote, is forgotten: it is gone.
+    /// The node's earlier directory is gone: it is forgotten, and its vote with it. (Somebody has to: once the node is registered
+    /// with the new one, nothing tells whose that vote was. Fewer votes are not less safe: the others were needed anyway.)
     fn propose_learner(&mut self, node: BrokerId, member: RaftId) -> Result<(), MembershipRefused> {
         let membership = self.quorum.membership().clone();
         let stays = |other: &&RaftId| self.peers.book.node(**other) != Some(node);
+        let mut voters: Vec<RaftId> = membership.voters.iter().filter(stays).copied().collect();
+        if voters.is_empty() {
+            voters.clone_from(&membership.voters);
+        }
         let mut learners: Vec<RaftId> = membership.learners.iter().filter(stays).copied().collect();
-        if learners.len() < membership.learners.len() {
+        if learners.len() + voters.len() < membership.learners.len() + membership.voters.len() {
             hit!(member_came_with_another_disk);
         }
         learners.push(member);
         learners.sort_unstable();
         learners.dedup();
-        self.quorum.propose_membership(&membership.voters, &learners).map(|_| ())
+        self.quorum.propose_membership(&voters, &learners).map(|_| ())
     }
 
     /// The members have changed: those who were waited for are told.

@@ -220,6 +220,30 @@ fn one_node_becomes_three_and_survives_the_first() {
 }
 
 #[test]
+fn a_disk_that_is_replaced_loses_its_vote_before_nobody_knows_whose_it_was() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    let lost = 1 + cluster.controller().unwrap() % 3;
+    cluster.kill(lost, 0);
+    cluster.lose_disk(lost);
+    cluster.run(15_000);
+    cluster.start(lost);
+    cluster.all_serve();
+    // Whoever leads next knows of the old disk only what the metadata say, and they tell of the new one.
+    for id in (1..=3).filter(|id| *id != lost) {
+        cluster.kill(id, 100);
+        cluster.start(id);
+        cluster.all_serve();
+    }
+    let through = 1 + lost % 3;
+    assert_eq!(quorum(&mut cluster, through).current_voters.len(), 2);
+    assert_eq!(cluster.node(through).unwrap().metadata.vote_count(), 2);
+    cluster.run(2_000);
+    assert_eq!(add_voter(&mut cluster, through, lost), 0);
+    assert_eq!(cluster.node(through).unwrap().metadata.vote_count(), 3);
+}
+
+#[test]
 fn a_node_that_leaves_hands_over_what_it_leads_before_it_ends() {
     let mut cluster = TestCluster::new(3, &[]);
     cluster.all_serve();
