@@ -220,6 +220,25 @@ fn one_node_becomes_three_and_survives_the_first() {
 }
 
 #[test]
+fn a_member_of_which_nothing_was_heard_gets_no_vote() {
+    let mut cluster = TestCluster::new(1, &[]);
+    cluster.all_serve();
+    let second = cluster.add(&[]);
+    let knows_it =
+        |cluster: &TestCluster| cluster.node(1).unwrap().metadata.quorum_line().contains("learners: [Raft");
+    cluster.wait("admitted", knows_it);
+    cluster.kill(second, 0);
+    let member = quorum(&mut cluster, 1).observers.remove(0);
+    let request = AddRaftVoterRequest {
+        cluster_id: None,
+        voter_id: member.replica_id,
+        voter_directory_id: member.replica_directory_id,
+        ..Default::default()
+    };
+    assert_eq!(cluster.ask(1, 1, &request).error_code, wire::ErrorCode::RequestTimedOut.code());
+}
+
+#[test]
 fn a_disk_that_is_replaced_loses_its_vote_before_nobody_knows_whose_it_was() {
     let mut cluster = TestCluster::new(3, &[]);
     cluster.all_serve();

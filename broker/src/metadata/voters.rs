@@ -110,7 +110,12 @@ impl Metadata {
         let progress = self.quorum.progress().into_iter().find(|progress| progress.id == member);
         let committed = self.quorum.committed();
         match progress {
-            Some(progress) if progress.active && progress.matched + LAG_MAX >= committed => Ok(()),
+            // Who was admitted and has said nothing may not know that it is a member.
+            Some(progress)
+                if progress.active && progress.matched > 0 && progress.matched + LAG_MAX >= committed =>
+            {
+                Ok(())
+            }
             Some(_) | None => refuse(
                 ErrorCode::RequestTimedOut,
                 format!("Node {node} has not caught up with the metadata log yet: ask again."),
