@@ -19,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [--install] [--lane NAME]...
                       everything that CI runs, or the named lanes; --install gets missing system packages
   cluster [KILLS]     only the clusters of the lane `process`: kill -9, pauses, restarts, growth, power loss (as root)
+  net [SEED [ROW]]    only the bad network of the lane `process`: cuts, delays, torn frames, from a seed
   tidy                the rules of the house: edges, fences, sizes
   bench [ROW]... [--blocks N] [--seconds S] [--report]
                       this broker, Apache Kafka and the floor, interleaved; --report prints the last results
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::main(rest),
         ["cluster"] => test::cluster::alone(None),
         ["cluster", kills] => test::cluster::alone(Some(kills)),
+        ["net", rest @ ..] => test::net::alone(rest),
         ["licences"] => licences::write(),
         ["tidy"] => tidy::check(),
         ["bench", rest @ ..] => bench::main(rest),

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The topic whose leaders are looked at.
 const TOPIC: &str = Client::Librdkafka.topic();
 /// What every topic of a cluster of three has.
-const SAFE: [&str; 4] = ["-r", "3", "-c", "min.insync.replicas=2"];
+pub(super) const SAFE: [&str; 4] = ["-r", "3", "-c", "min.insync.replicas=2"];
 
 /// Only this: with as many kills as a text says.
 pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
@@ -120,14 +120,14 @@ impl Fault {
 }
 
 /// The place of the node that is the active controller.
-fn controller(cluster: &Cluster) -> Result<usize, String> {
+pub(super) fn controller(cluster: &Cluster) -> Result<usize, String> {
     let told = cluster.cli(&["cluster", "info", "--output", "json"])?;
     let id = number_after(&told, "\"controller\":").ok_or_else(|| format!("no controller in {told}"))?;
     cluster.place(id)
 }
 
 /// The place of the node that leads a partition.
-fn leader(cluster: &Cluster, partition: usize) -> Result<usize, String> {
+pub(super) fn leader(cluster: &Cluster, partition: usize) -> Result<usize, String> {
     let told = cluster.cli(&["topic", "describe", TOPIC, "--output", "json"])?;
     let from = told.split(&format!("\"partition\":{partition},")).nth(1).unwrap_or_default();
     let id =
@@ -149,7 +149,7 @@ fn role(cluster: &Cluster, at: usize) -> Result<String, String> {
 }
 
 /// Waits until all other nodes say that another leads what this one led; how long that took.
-fn taken_over(oracles: &mut [Oracle], victim: usize) -> Result<Duration, String> {
+pub(super) fn taken_over(oracles: &mut [Oracle], victim: usize) -> Result<Duration, String> {
     let (start, gone) = (now(), i32::try_from(victim + 1).unwrap_or(0));
     loop {
         let told: Result<Vec<_>, _> = oracles.iter_mut().map(|oracle| oracle.leaders(TOPIC)).collect();
@@ -239,7 +239,7 @@ impl Table {
 }
 
 /// What the columns of `gaps` say.
-fn gap_titles(clients: &[Client]) -> String {
+pub(super) fn gap_titles(clients: &[Client]) -> String {
     let titles: Vec<_> = clients.iter().map(|client| format!("{} stood still, ms", client.name())).collect();
     titles.join(" | ")
 }

@@ -1,15 +1,19 @@
 //! A cluster of real `ottla server` processes under test, by config files as a user writes them.
 
+use super::net::{Listener, Net};
 use super::node::cli;
 use crate::shell::{capture, root};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Where free ports are looked for.
 const FIRST_PORT: u16 = 20_000;
 const LAST_PORT: u16 = 32_000;
+/// How many of them this process has looked at: clusters that run at once share none.
+static LOOKED_AT: AtomicU16 = AtomicU16::new(0);
 
 /// A cluster. Its processes end with it.
 pub(super) struct Cluster {
@@ -21,6 +25,44 @@ struct Member {
     child: Option<Child>,
     config: PathBuf,
     clients: String,
+    /// Where clients are told to connect.
+    front: String,
+}
+
+/// The addresses of a node: where it listens, and what others are told.
+struct Place {
+    clients: String,
+    peers: String,
+    /// The same twice for a node that is not behind doors.
+    front: String,
+    back: String,
+}
+
+impl Place {
+    /// So many that are free.
+    fn find(count: usize) -> Result<Vec<Self>, String> {
+        let mut clients = free_addresses(2 * count)?;
+        let peers = clients.split_off(count);
+        let place = |(clients, peers): (String, String)| {
+            let (front, back) = (clients.clone(), peers.clone());
+            Self { clients, peers, front, back }
+        };
+        Ok(clients.into_iter().zip(peers).map(place).collect())
+    }
+
+    /// Gives it doors of a proxy, which others are told.
+    fn behind(mut self, doors: Self, id: i32, net: &mut Net) -> Result<Self, String> {
+        net.open(&doors.clients, id, Listener::Clients, &self.clients)?;
+        net.open(&doors.peers, id, Listener::Nodes, &self.peers)?;
+        (self.front, self.back) = (doors.clients, doors.peers);
+        Ok(self)
+    }
+}
+
+/// Which nodes a config file names as the voters of a new cluster.
+fn voters(_: usize, backs: &[String]) -> String {
+    let voters: Vec<_> = (1..).zip(backs).map(|(id, back)| format!("{id}@{back}")).collect();
+    format!("controller.quorum.voters={}", voters.join(","))
 }
 
 impl Cluster {
@@ -31,10 +73,18 @@ impl Cluster {
 
     /// The same in a directory of its own, with a line more in each config file.
     pub(super) fn start_in(lane: &Path, count: usize, line: &str) -> Result<Self, String> {
-        let mut cluster = Self::prepare(lane, count, |_, peers| {
-            let voters: Vec<_> = (1..).zip(peers).map(|(id, peer)| format!("{id}@{peer}")).collect();
-            format!("controller.quorum.voters={}\n{line}", voters.join(","))
-        })?;
+        let line = |at: usize, backs: &[String]| format!("{}\n{line}", voters(at, backs));
+        let mut cluster = Self::prepare(lane, Place::find(count)?, line)?;
+        cluster.restart_all()?;
+        Ok(cluster)
+    }
+
+    /// The same in the usual place, with a proxy between all nodes, and between clients and nodes.
+    pub(super) fn start_behind(name: &str, count: usize, line: &str, net: &mut Net) -> Result<Self, String> {
+        let places = (1..).zip(Place::find(count)?).zip(Place::find(count)?);
+        let places: Result<_, _> = places.map(|((id, place), doors)| place.behind(doors, id, net)).collect();
+        let line = |at: usize, backs: &[String]| format!("{}\n{line}", voters(at, backs));
+        let mut cluster = Self::prepare(&root().join("target/lanes").join(name), places?, line)?;
         cluster.restart_all()?;
         Ok(cluster)
     }
@@ -42,6 +92,13 @@ impl Cluster {
     /// Starts all nodes on their directories as they are and waits until all serve.
     pub(super) fn restart_all(&mut self) -> Result<(), String> {
         let begun: Result<Vec<_>, _> = self.members.iter_mut().map(Member::spawn).collect();
+        begun?.into_iter().try_for_each(Serving::wait)
+    }
+
+    /// Starts those that do not run, on their directories as they are.
+    pub(super) fn restart_gone(&mut self) -> Result<(), String> {
+        let gone = self.members.iter_mut().filter(|member| member.child.is_none());
+        let begun: Result<Vec<_>, _> = gone.map(Member::spawn).collect();
         begun?.into_iter().try_for_each(Serving::wait)
     }
 
@@ -53,28 +110,31 @@ impl Cluster {
     /// Starts one node on an empty directory. The others join it when they are started.
     pub(super) fn start_one(name: &str, count: usize) -> Result<Self, String> {
         let lane = root().join("target/lanes").join(name);
-        let mut cluster = Self::prepare(&lane, count, |at, peers| match at {
+        let mut cluster = Self::prepare(&lane, Place::find(count)?, |at, backs| match at {
             0 => String::new(),
-            _ => format!("controller.quorum.bootstrap.servers={}", peers[0]),
+            _ => format!("controller.quorum.bootstrap.servers={}", backs[0]),
         })?;
         cluster.restart(0)?;
         Ok(cluster)
     }
 
-    /// Chooses addresses and writes config files, each with a line of its own.
-    fn prepare(lane: &Path, count: usize, line: impl Fn(usize, &[String]) -> String) -> Result<Self, String> {
+    /// Writes config files, each with a line of its own.
+    fn prepare(
+        lane: &Path,
+        places: Vec<Place>,
+        line: impl Fn(usize, &[String]) -> String,
+    ) -> Result<Self, String> {
         if lane.exists() {
             std::fs::remove_dir_all(lane).map_err(|error| format!("{}: {error}", lane.display()))?;
         }
         std::fs::create_dir_all(lane).map_err(|error| error.to_string())?;
-        let mut clients = free_addresses(2 * count)?;
-        let peers = clients.split_off(count);
+        let backs: Vec<String> = places.iter().map(|place| place.back.clone()).collect();
         let mut members = Vec::new();
-        for (at, clients) in clients.into_iter().enumerate() {
+        for (at, place) in places.into_iter().enumerate() {
             let config = lane.join(format!("node-{}.properties", at + 1));
-            let text = properties(at + 1, &clients, &peers[at], &line(at, &peers), lane);
+            let text = properties(at + 1, &place, &line(at, &backs), lane);
             std::fs::write(&config, text).map_err(|error| error.to_string())?;
-            members.push(Member { child: None, config, clients });
+            members.push(Member { child: None, config, clients: place.clients, front: place.front });
         }
         Ok(Self { members })
     }
@@ -88,6 +148,11 @@ impl Cluster {
     pub(super) fn bootstrap(&self) -> String {
         let running = self.members.iter().filter(|member| member.child.is_some());
         running.map(|member| member.clients.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Where clients that go by what is advertised begin.
+    pub(super) fn fronts(&self) -> String {
+        self.members.iter().map(|member| member.front.as_str()).collect::<Vec<_>>().join(",")
     }
 
     /// Where all running nodes but one serve clients.
@@ -199,19 +264,23 @@ impl Serving {
 /// the port of a node that is down for a while, not even a connection that looks for it.
 fn free_addresses(count: usize) -> Result<Vec<String>, String> {
     let first = FIRST_PORT + u16::try_from(std::process::id() % 500).unwrap_or(0) * 16;
-    let free = (first..LAST_PORT).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count);
+    let ports = std::iter::from_fn(|| Some(first + LOOKED_AT.fetch_add(1, Ordering::Relaxed)));
+    let ports = ports.take_while(|port| *port < LAST_PORT);
+    let free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count);
     let free: Vec<String> = free.map(|port| format!("127.0.0.1:{port}")).collect();
     if free.len() == count { Ok(free) } else { Err("there are not enough free ports".into()) }
 }
 
-fn properties(id: usize, clients: &str, peers: &str, line: &str, lane: &Path) -> String {
+fn properties(id: usize, place: &Place, line: &str, lane: &Path) -> String {
     let data = lane.join(format!("node-{id}"));
+    let Place { clients, peers, front, back } = place;
     format!(
         "node.id={id}
 process.roles=broker,controller
 {line}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://{clients},CONTROLLER://{peers}
+advertised.listeners=PLAINTEXT://{front},CONTROLLER://{back}
 log.dirs={}
 ",
         data.display()

@@ -8,6 +8,7 @@ mod leaders;
 mod load;
 mod members;
 mod metrics;
+pub(crate) mod net;
 pub(crate) mod node;
 mod outage;
 mod power;
@@ -51,7 +52,7 @@ const LANES: &[Lane] = &[
     Lane { name: "sim", what: "the node in the simulator", needs: &[], run: sim::lane },
     Lane {
         name: "process",
-        what: "real processes under kill -9, power loss, a full disk, a cluster under faults, the tour, Prometheus",
+        what: "real processes under kill -9, power loss, a full disk, clusters under faults and on bad networks, the tour, Prometheus",
         needs: &[
             ("kcat", "kcat"),
             ("java", "default-jdk-headless"),

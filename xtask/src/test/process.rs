@@ -16,12 +16,21 @@ pub(crate) fn run() -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
     kill_loop()?;
     super::power::run_all()?;
-    super::cluster::run(super::cluster::KILLS)?;
-    super::grow::run()?;
+    clusters()?;
     super::outage::run()?;
     hostile()?;
     super::metrics::run()?;
     crate::tour::take(&crate::tour::Input::choose(&[])?)
+}
+
+/// Clusters that wait for sessions to end and for clients to come back most of the time: side by side.
+fn clusters() -> Result<(), String> {
+    std::thread::scope(|scope| {
+        let net = scope.spawn(|| super::net::run(None, ""));
+        let killed = super::cluster::run(super::cluster::KILLS).and_then(|()| super::grow::run());
+        let net = net.join().map_err(|_| "the bad network panicked".to_owned());
+        killed.and(net.flatten())
+    })
 }
 
 /// Bytes that no client sends, and thousands of idle connections.
