@@ -33,6 +33,7 @@ pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "-p", "ottla-cli"])?;
     run(kills)?;
     super::grow::run()?;
+    super::starved::run()?;
     super::outage::run()
 }
 

@@ -15,6 +15,7 @@ mod power;
 mod process;
 mod script;
 mod sim;
+mod starved;
 
 use crate::shell::{has, run, say};
 use std::time::Instant;

@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<(), String> {
     kill_loop()?;
     super::power::run_all()?;
     clusters()?;
+    super::starved::run()?;
     super::outage::run()?;
     hostile()?;
     super::metrics::run()?;
