@@ -18,7 +18,9 @@ const USAGE: &str = "usage: cargo xtask CHORE
   codegen [--check]   write wire/src/generated from wire/schema, or fail when it is stale
   test [--install] [--lane NAME]...
                       everything that CI runs, or the named lanes; --install gets missing system packages
-  cluster [KILLS]     only the clusters of the lane `process`: kill -9, pauses, restarts, growth, power loss (as root)
+  cluster [KILLS|PART]
+                      only the clusters of the lane `process`: kill -9, pauses, restarts, growth, busy loops, power loss (as
+                      root); or of these `grow`, `starved` or `outage`
   net [SEED [ROW]]    only the bad network of the lane `process`: cuts, delays, torn frames, from a seed
   tidy                the rules of the house: edges, fences, sizes
   bench [ROW]... [--blocks N] [--seconds S] [--report]
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => codegen::check(),
         ["test", rest @ ..] => test::main(rest),
         ["cluster"] => test::cluster::alone(None),
-        ["cluster", kills] => test::cluster::alone(Some(kills)),
+        ["cluster", what] => test::cluster::alone(Some(what)),
         ["net", rest @ ..] => test::net::alone(rest),
         ["licences"] => licences::write(),
         ["tidy"] => tidy::check(),

@@ -24,13 +24,19 @@ const TOPIC: &str = Client::Librdkafka.topic();
 /// What every topic of a cluster of three has.
 pub(super) const SAFE: [&str; 4] = ["-r", "3", "-c", "min.insync.replicas=2"];
 
-/// Only this: with as many kills as a text says.
-pub(crate) fn alone(kills: Option<&str>) -> Result<(), String> {
-    let kills = match kills {
-        None => KILLS,
-        Some(text) => text.parse().map_err(|_| format!("{text} is no number of kills"))?,
-    };
+/// Only this: with as many kills as a text says, or only the part that it names.
+pub(crate) fn alone(what: Option<&str>) -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "-p", "ottla-cli"])?;
+    match what {
+        Some("grow") => return super::grow::run(),
+        Some("starved") => return super::starved::run(),
+        Some("outage") => return super::outage::run(),
+        Some(_) | None => {}
+    }
+    let kills = match what {
+        None => KILLS,
+        Some(text) => text.parse().map_err(|_| format!("{text} is no number of kills and no part"))?,
+    };
     run(kills)?;
     super::grow::run()?;
     super::starved::run()?;
@@ -71,7 +77,7 @@ fn faults(cluster: &mut Cluster, loads: &mut Loads, table: &mut Table, kills: us
         table.row(cluster, loads, Fault::Pause, victim)?;
     }
     for at in 0..3 {
-        table.rest(at);
+        sleep(table.rest_of(at));
         table.row(cluster, loads, Fault::Restart, at)?;
     }
     loads.no_failures()
@@ -187,22 +193,30 @@ struct Table {
 }
 
 impl Table {
-    /// By turns the controller and the leader of a partition; never one that died a moment ago.
+    /// By turns the controller and a leader that is not the controller; never one that died a moment ago.
     fn victim(&self, cluster: &Cluster, kill: usize) -> Result<usize, String> {
-        let choose =
-            || if kill.is_multiple_of(2) { controller(cluster) } else { leader(cluster, kill % PARTITIONS) };
-        // While it is waited for, another may have taken over.
-        self.rest(choose()?);
-        let victim = choose()?;
-        self.rest(victim);
-        Ok(victim)
+        loop {
+            let victim = if kill.is_multiple_of(2) { controller(cluster)? } else { self.leader(cluster)? };
+            if self.rest_of(victim).is_zero() {
+                return Ok(victim);
+            }
+            // While it is waited for, others may take over.
+            sleep(self.rest_of(victim));
+        }
     }
 
-    /// Waits until a node has been left alone for long enough.
-    fn rest(&self, at: usize) {
-        if let Some(died) = self.died[at] {
-            sleep(APART.saturating_sub(died.elapsed()));
-        }
+    /// Of the leaders that are not the controller, the one that died longest ago.
+    fn leader(&self, cluster: &Cluster) -> Result<usize, String> {
+        let controller = controller(cluster)?;
+        let leaders: Result<Vec<usize>, String> =
+            (0..PARTITIONS).map(|partition| leader(cluster, partition)).collect();
+        let others = leaders?.into_iter().filter(|leader| *leader != controller);
+        Ok(others.min_by_key(|leader| self.died[*leader]).unwrap_or(controller))
+    }
+
+    /// How long a node must still be left alone.
+    fn rest_of(&self, at: usize) -> Duration {
+        self.died[at].map_or(Duration::ZERO, |died| APART.saturating_sub(died.elapsed()))
     }
 
     /// Lets something happen to a node, heals it, and notes what that meant for the others and for the clients.

@@ -1,5 +1,5 @@
-//! A single node with data becomes a cluster of three, loses a process and a disk, and becomes smaller again, while an
-//! idempotent client writes: what an operator does, by the commands that an operator has.
+//! A single node with data becomes a cluster of three, loses a process and a disk, becomes one of five, and smaller again,
+//! while an idempotent client writes: what an operator does, by the commands that an operator has.
 
 use super::cluster::{gaps, whole};
 use super::load::{Client, Loads, check, create_topics};
@@ -11,7 +11,7 @@ const CLIENT: Client = Client::Librdkafka;
 const TOPIC: &str = CLIENT.topic();
 
 pub(super) fn run() -> Result<(), String> {
-    let mut cluster = Cluster::start_one("grow", 3)?;
+    let mut cluster = Cluster::start_one("grow", 5)?;
     create_topics(&cluster, &[CLIENT], &[])?;
     let mut load = Loads::start(&[CLIENT], &cluster.bootstrap())?;
     say("\n| step | writes stood still, ms |\n|---|---:|");
@@ -38,15 +38,32 @@ pub(super) fn run() -> Result<(), String> {
         whole(&cluster)?;
         vote(&cluster, "2")
     })?;
+    step("two more nodes join and get votes, the topic five replicas", &mut load, || {
+        cluster.restart(3)?;
+        cluster.restart(4)?;
+        vote(&cluster, "4")?;
+        vote(&cluster, "5")?;
+        cluster.cli(&["topic", "alter", TOPIC, "--replication-factor", "5", "--wait"])?;
+        whole(&cluster).map(drop)
+    })?;
+    step("two of five nodes die at once and start again", &mut load, || {
+        cluster.kill(1);
+        cluster.kill(3);
+        cluster.restart_gone()?;
+        whole(&cluster).map(drop)
+    })?;
+    step("the topic gets three replicas, two nodes leave", &mut load, || {
+        cluster.cli(&["topic", "alter", TOPIC, "--replication-factor", "3", "--wait"])?;
+        leave(&mut cluster, 5)?;
+        leave(&mut cluster, 4)
+    })?;
     step("the third node leaves", &mut load, || {
         cluster.cli(&["topic", "alter", TOPIC, "-c", "min.insync.replicas=1"])?;
-        cluster.cli(&["cluster", "drain", "3", "--wait"])?;
-        cluster.terminate(2)?;
-        cluster.cli(&["cluster", "remove", "3"]).map(drop)
+        leave(&mut cluster, 3)
     })?;
     load.no_failures()?;
     let lines = check(&load.end()?, &cluster.bootstrap())?;
-    say(&format!("1, 3 and 2 nodes: {lines} lines acknowledged, 0 lost, 0 duplicated, 0 reordered"));
+    say(&format!("1, 3, 5, 3 and 2 nodes: {lines} lines acknowledged, 0 lost, 0 duplicated, 0 reordered"));
     Ok(())
 }
 
@@ -57,6 +74,14 @@ fn step(name: &str, load: &mut Loads, work: impl FnOnce() -> Result<(), String>)
     load.wait_until_written()?;
     say(&format!("| {name} | {} |", gaps(&load.mark()?)));
     Ok(())
+}
+
+/// What a node holds goes to others, then it ends, and then it belongs to the cluster no more.
+fn leave(cluster: &mut Cluster, id: usize) -> Result<(), String> {
+    let name = id.to_string();
+    cluster.cli(&["cluster", "drain", &name, "--wait"])?;
+    cluster.terminate(id - 1)?;
+    cluster.cli(&["cluster", "remove", &name]).map(drop)
 }
 
 fn vote(cluster: &Cluster, id: &str) -> Result<(), String> {

@@ -155,6 +155,11 @@ impl Cluster {
         self.members.iter().map(|member| member.front.as_str()).collect::<Vec<_>>().join(",")
     }
 
+    /// Where all nodes serve clients, running or not.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.clients.as_str())
+    }
+
     /// Where all running nodes but one serve clients.
     pub(super) fn others(&self, but: usize) -> Vec<&str> {
         let others = self.members.iter().enumerate().filter(|(at, _)| *at != but);

@@ -10,9 +10,9 @@ mod weather;
 
 pub(super) use proxy::{Listener, Net};
 
-use super::cluster::{SAFE, controller, gap_titles, gaps, leader, taken_over, whole};
+use super::cluster::{SAFE, controller, gap_titles, gaps, taken_over, whole};
 use super::leaders::Oracle;
-use super::load::{Client, Loads, PARTITIONS, check, create_topics};
+use super::load::{Client, Loads, check, create_topics};
 use super::members::Cluster;
 use crate::shell::say;
 use std::collections::BTreeSet;
@@ -82,12 +82,7 @@ impl Roles {
     /// Once every node leads what it is preferred for.
     fn of(cluster: &Cluster) -> Result<Self, String> {
         let start = now();
-        loop {
-            let leaders: Result<BTreeSet<i32>, String> =
-                (0..PARTITIONS).map(|partition| leader(cluster, partition).map(id)).collect();
-            if leaders?.len() == NODES.len() {
-                break;
-            }
+        while !each_leads_one(cluster)? {
             if start.elapsed() > PATIENCE {
                 return Err("the preferred replicas do not lead again".into());
             }
@@ -98,6 +93,18 @@ impl Roles {
         let (leader, third) = others.next().zip(others.next()).ok_or("there are not three nodes")?;
         Ok(Self { controller, leader, third })
     }
+}
+
+/// True if all nodes say so.
+fn each_leads_one(cluster: &Cluster) -> Result<bool, String> {
+    let all = NODES.into_iter().collect::<BTreeSet<_>>();
+    for node in cluster.all() {
+        let leaders = Oracle::of(node)?.leaders(Client::Librdkafka.topic())?;
+        if leaders.into_iter().collect::<BTreeSet<_>>() != all {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What happens to the network.
