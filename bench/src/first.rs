@@ -1,29 +1,27 @@
 //! The first acknowledgement of a broker that is starting, and the raw disk.
 
 use crate::Done;
-use bytes::Bytes;
+use crate::raw::{PATIENCE, call, connect};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 use wire::metadata::{MetadataRequest, MetadataRequestTopic};
 use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use wire::record::{BatchBuilder, BatchMeta, RecordFields};
-use wire::{Message as _, Reader, Records, Request, Str, decode_response_head, encode_request};
+use wire::{Records, Str};
 
 const METADATA_VERSION: i16 = 9;
 const PRODUCE_VERSION: i16 = 9;
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Says `ready`, tries until the broker acknowledges a record (acks=all), and says `acked`.
 pub fn ack(address: &str, topic: &str) -> Done {
     println!("ready");
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
-        if TcpStream::connect(address).is_ok_and(|stream| attempt(stream, topic).unwrap_or(false)) {
+        if connect(address).is_ok_and(|stream| attempt(stream, topic).unwrap_or(false)) {
             println!("acked");
             return Ok(());
         }
@@ -34,8 +32,6 @@ pub fn ack(address: &str, topic: &str) -> Done {
 
 /// On one connection, until a record is acknowledged or something is wrong with the connection.
 fn attempt(mut stream: TcpStream, topic: &str) -> Done<bool> {
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     let name = Some(Str::from(topic.to_owned()));
     let metadata = MetadataRequest {
         topics: Some(vec![MetadataRequestTopic { name, ..Default::default() }]),
@@ -70,18 +66,6 @@ fn produce(topic: &str) -> ProduceRequest {
     let name = Str::from(topic.to_owned());
     let topic = TopicProduceData { name, partition_data: vec![partition], ..Default::default() };
     ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() }
-}
-
-fn call<R: Request>(stream: &mut TcpStream, version: i16, request: &R) -> Done<R::Response> {
-    let encoded = encode_request(1, None, version, request).map_err(|error| error.to_string())?;
-    stream.write_all(&encoded.bytes)?;
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let mut frame = vec![0; usize::try_from(i32::from_be_bytes(size))?];
-    stream.read_exact(&mut frame)?;
-    let mut reader = Reader::new(Bytes::from(frame));
-    decode_response_head(&mut reader, R::KEY, version)?;
-    Ok(R::Response::decode(&mut reader, version)?)
 }
 
 /// What `fdatasync` takes after an append of 4 KiB, in microseconds.

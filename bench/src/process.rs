@@ -6,13 +6,14 @@ use std::io;
 /// Clock ticks per second in `/proc`; the kernel's interface has had this value on every architecture we run on.
 const TICKS: f64 = 100.0;
 
-/// CPU time of a process, all threads, user and system.
+/// CPU time of processes, all threads, user and system.
 pub struct Cpu(f64);
 
 impl Cpu {
-    /// Of the process `pid`.
-    pub fn of(pid: u32) -> io::Result<Self> {
-        Self::read(&format!("/proc/{pid}/stat"))
+    /// Of processes together.
+    pub fn of(pids: &[u32]) -> io::Result<Self> {
+        let each = pids.iter().map(|pid| Ok(Self::read(&format!("/proc/{pid}/stat"))?.0));
+        Ok(Self(each.sum::<io::Result<f64>>()?))
     }
 
     /// Of this process.

@@ -90,8 +90,8 @@ impl Producer {
         Ok(sent)
     }
 
-    /// Waits so long for acknowledgements; says how many came.
-    pub fn poll(&mut self, milliseconds: i32) -> Result<u64, String> {
+    /// Waits so long for acknowledgements; says how many came, and `note` the partition of each.
+    pub fn poll(&mut self, milliseconds: i32, mut note: impl FnMut(i32)) -> Result<u64, String> {
         let (mut acked, mut wait) = (0, milliseconds);
         loop {
             // SAFETY: the queue lives as long as the client; each event is destroyed once.
@@ -100,7 +100,7 @@ impl Producer {
                 if event.is_null() {
                     return Ok(acked);
                 }
-                let result = delivered(event);
+                let result = delivered(event, &mut note);
                 rd::rd_kafka_event_destroy(event);
                 acked += result?;
             }
@@ -113,7 +113,7 @@ impl Producer {
 ///
 /// # Safety
 /// `event` is a live event.
-unsafe fn delivered(event: *mut rd::rd_kafka_event_t) -> Result<u64, String> {
+unsafe fn delivered(event: *mut rd::rd_kafka_event_t, note: &mut impl FnMut(i32)) -> Result<u64, String> {
     let mut count = 0;
     // SAFETY: the event is live; messages of it are looked at before it is destroyed.
     unsafe {
@@ -125,6 +125,7 @@ unsafe fn delivered(event: *mut rd::rd_kafka_event_t) -> Result<u64, String> {
             if (*message).err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 return Err(format!("a record was not delivered: {:?}", (*message).err));
             }
+            note((*message).partition);
             count += 1;
         }
     }

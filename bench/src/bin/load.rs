@@ -1,18 +1,28 @@
 //! Loads that `cargo xtask bench` puts on a broker: real, unmodified librdkafka as a producer.
 //!
 //! `load produce KEY=VALUE…` sends as fast as acknowledgements come and prints what was acknowledged in the
-//! measured window, with the CPU time that the broker's process and this one took meanwhile.
+//! measured window, with the CPU time that the brokers' processes and this one took meanwhile.
 //! `load reservoir` holds free memory until its input ends (see `reservoir.rs`).
 //! `load ack` waits for a broker to come up and acknowledge a record, `load sync` measures the raw disk.
+//! `load steady` writes, and `load change` changes metadata, all the time, and both say how long that stood still; `load up`
+//! waits for a node of a cluster to come back, `load elect` moves leaders to where they should be.
 
+#[path = "../admin.rs"]
+mod admin;
 #[path = "../first.rs"]
 mod first;
 #[path = "../process.rs"]
 mod process;
 #[path = "../producer.rs"]
 mod producer;
+#[path = "../raw.rs"]
+mod raw;
 #[path = "../reservoir.rs"]
 mod reservoir;
+#[path = "../standstill.rs"]
+mod standstill;
+#[path = "../steady.rs"]
+mod steady;
 
 use process::{Cpu, resident_kib};
 use producer::{Message, Producer};
@@ -26,7 +36,16 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 /// Bytes of text from which records are cut.
 const TEXT_BYTES: usize = 4 << 20;
 /// How long librdkafka may be silent before the run is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+const USAGE: &str = "usage: load produce KEY=VALUE...
+  load reservoir
+  load ack HOST:PORT TOPIC
+  load sync FILE
+  load steady TOPIC PARTITIONS RATE KEY=VALUE...
+  load change TOPIC HOST:PORT...
+  load elect HOST:PORT TOPIC PARTITIONS
+  load up OTHER_HOST:PORT HOST:PORT ID TOPIC";
 
 fn main() -> Done {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -35,11 +54,19 @@ fn main() -> Done {
         ["ack", address, topic] => first::ack(address, topic),
         ["sync", file] => first::sync(file),
         ["produce", settings @ ..] => Load::parse(settings)?.run(),
-        _ => Err(
-            "usage: load produce KEY=VALUE... | load reservoir | load ack HOST:PORT TOPIC | load sync FILE"
-                .into(),
-        ),
+        ["steady", topic, partitions, rate, settings @ ..] => {
+            steady::produce(topic, partitions.parse()?, rate.parse()?, &pairs(settings)?)
+        }
+        ["change", topic, nodes @ ..] => admin::change(topic, nodes),
+        ["elect", node, topic, partitions] => admin::elect(node, topic, partitions.parse()?),
+        ["up", other, node, id, topic] => admin::up(other, node, id.parse()?, topic),
+        _ => Err(USAGE.into()),
     }
+}
+
+fn pairs(settings: &[&str]) -> Done<BTreeMap<String, String>> {
+    let split = |setting: &&str| setting.split_once('=').map(|(key, value)| (key.into(), value.into()));
+    Ok(settings.iter().map(split).collect::<Option<_>>().ok_or("a setting is KEY=VALUE")?)
 }
 
 /// Ends with the program that started it.
@@ -64,16 +91,14 @@ struct Load {
     bytes: u64,
     /// The window closes then even if fewer bytes came.
     seconds: f64,
-    /// The broker's process.
-    pid: u32,
+    /// The brokers' processes, with commas between them.
+    pids: Vec<u32>,
     conf: BTreeMap<String, String>,
 }
 
 impl Load {
     fn parse(settings: &[&str]) -> Done<Self> {
-        let split = |setting: &&str| setting.split_once('=').map(|(key, value)| (key.into(), value.into()));
-        let mut given: BTreeMap<String, String> =
-            settings.iter().map(split).collect::<Option<_>>().ok_or("a setting is KEY=VALUE")?;
+        let mut given = pairs(settings)?;
         let mut take = |key: &str| given.remove(key).ok_or_else(|| format!("{key} is missing"));
         let mut load = Self {
             topic: take("topic")?,
@@ -83,7 +108,7 @@ impl Load {
             warm: take("warm")?.parse()?,
             bytes: take("bytes")?.parse()?,
             seconds: take("seconds")?.parse()?,
-            pid: take("pid")?.parse()?,
+            pids: take("pid")?.split(',').map(str::parse).collect::<Result<_, _>>()?,
             conf: BTreeMap::new(),
         };
         // Everything else is librdkafka's own.
@@ -109,7 +134,7 @@ impl Load {
             while !left.is_empty() {
                 let sent = producer.produce(partition, left)?;
                 left = &mut left[sent..];
-                let acked = producer.poll(if left.is_empty() { 0 } else { 10 })?;
+                let acked = producer.poll(if left.is_empty() { 0 } else { 10 }, |_| {})?;
                 if acked > 0 {
                     last = Instant::now();
                 } else if last.elapsed() > SILENCE_MAX {
@@ -141,14 +166,14 @@ impl Window {
         let Some((start, broker, client)) = &self.open else {
             self.warm += acked * load.record as u64;
             if self.warm >= load.warm {
-                self.open = Some((Instant::now(), Cpu::of(load.pid)?, Cpu::own()?));
+                self.open = Some((Instant::now(), Cpu::of(&load.pids)?, Cpu::own()?));
             }
             return Ok(false);
         };
         self.acked += acked;
         let seconds = start.elapsed().as_secs_f64();
         if self.acked * load.record as u64 >= load.bytes || seconds >= load.seconds {
-            self.result = (seconds, Cpu::of(load.pid)?.since(broker), Cpu::own()?.since(client));
+            self.result = (seconds, Cpu::of(&load.pids)?.since(broker), Cpu::own()?.since(client));
             return Ok(true);
         }
         Ok(false)
@@ -161,7 +186,7 @@ impl Window {
         println!("seconds={seconds:.4}");
         println!("broker_cpu={broker:.3}");
         println!("client_cpu={client:.3}");
-        println!("rss_kib={}", resident_kib(load.pid));
+        println!("rss_kib={}", load.pids.iter().copied().map(resident_kib).sum::<u64>());
     }
 }
 

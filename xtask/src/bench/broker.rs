@@ -1,5 +1,6 @@
 //! The brokers that are measured, as processes.
 
+use super::load::Target;
 use super::{Bench, empty, now, ottla, pause, program};
 use crate::shell::{capture, root, run, say};
 use std::fs::File;
@@ -107,25 +108,19 @@ impl Broker {
         self.child.id()
     }
 
+    /// What a load is put on.
+    pub(crate) fn target(&self) -> Target {
+        Target { servers: self.address.clone(), pids: vec![self.pid()] }
+    }
+
     /// User and system time so far, in seconds.
     pub(crate) fn cpu(&self) -> Result<f64, String> {
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).map_err(|e| e.to_string())?;
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks = |n: usize| rest.split_whitespace().nth(n).and_then(|ticks| ticks.parse::<f64>().ok());
-        let (Some(user), Some(system)) = (ticks(11), ticks(12)) else {
-            return Err("a stat file without times".into());
-        };
-        Ok((user + system) / 100.0)
+        cpu_of(self.pid())
     }
 
     /// Resident memory in MiB: now (`VmRSS`) or at most so far (`VmHWM`).
     pub(crate) fn memory(&self, which: &str) -> Result<f64, String> {
-        let path = format!("/proc/{}/status", self.pid());
-        let status = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        kib.map(|kib| kib / 1024.0).ok_or_else(|| format!("no {which} of a broker"))
+        memory_of(self.pid(), which)
     }
 
     /// Creates a topic with our own command line, which works with any broker.
@@ -153,6 +148,26 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// User and system time of a process so far, in seconds.
+pub(crate) fn cpu_of(pid: u32) -> Result<f64, String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|e| e.to_string())?;
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = |n: usize| rest.split_whitespace().nth(n).and_then(|ticks| ticks.parse::<f64>().ok());
+    let (Some(user), Some(system)) = (ticks(11), ticks(12)) else {
+        return Err("a stat file without times".into());
+    };
+    Ok((user + system) / 100.0)
+}
+
+/// Resident memory of a process in MiB: now (`VmRSS`) or at most so far (`VmHWM`).
+pub(crate) fn memory_of(pid: u32, which: &str) -> Result<f64, String> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.map(|kib| kib / 1024.0).ok_or_else(|| format!("no {which} of a broker"))
 }
 
 /// A port that nobody listens on at the moment.
@@ -189,15 +204,25 @@ fn kafka(data: &Path, port: u16, settings: &[&str]) -> Result<Command, String> {
     );
     settings.iter().for_each(|setting| text.push_str(&format!("{setting}\n")));
     std::fs::write(&file, text).map_err(|error| error.to_string())?;
-    let file = file.to_string_lossy().into_owned();
-    let class_path = class_path("kafka");
     if !logs.join("meta.properties").exists() {
-        let tool = ["-cp", &class_path, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", &file];
-        capture("java", &tool)?;
+        format_kafka(&file)?;
     }
+    Ok(java(&file))
+}
+
+/// Kafka's format step on the directory of a config file.
+pub(crate) fn format_kafka(config: &Path) -> Result<(), String> {
+    let (class_path, config) = (class_path("kafka"), config.to_string_lossy());
+    let tool = ["-cp", &class_path, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", &config];
+    capture("java", &tool).map(|_| ())
+}
+
+/// A Kafka broker by its config file.
+pub(crate) fn java(config: &Path) -> Command {
     let mut command = Command::new("java");
-    command.args([KAFKA_HEAP, "-Xms1g"]).args(KAFKA_JVM).args(["-cp", &class_path, "kafka.Kafka", &file]);
-    Ok(command)
+    command.args([KAFKA_HEAP, "-Xms1g"]).args(KAFKA_JVM).args(["-cp", &class_path("kafka"), "kafka.Kafka"]);
+    command.arg(config);
+    command
 }
 
 impl Bench {

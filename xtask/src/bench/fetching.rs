@@ -26,7 +26,7 @@ pub(super) fn beginning(bench: &mut Bench) -> Result<Series, String> {
         let topic = bench.topic_name(STORED.partitions);
         let broker = bench.broker(on)?;
         broker.create(&topic, STORED.partitions, REPLICATED)?;
-        load::librdkafka(broker, &topic, STORED, 60)?;
+        load::librdkafka(&broker.target(), &topic, STORED, 60)?;
         topics.push(topic);
     }
     let seconds = READ_SECONDS.to_string();
@@ -35,7 +35,7 @@ pub(super) fn beginning(bench: &mut Bench) -> Result<Series, String> {
         bench,
         &SIDES.map(|(label, _)| label),
         |_| false,
-        |bench, at| load::perf(bench.broker(SIDES[at].1)?, "consume", &topics[at], &options),
+        |bench, at| load::perf(&bench.broker(SIDES[at].1)?.target(), "consume", &topics[at], &options),
     )?;
     for ((_, on), topic) in SIDES.iter().zip(&topics) {
         bench.broker(*on)?.delete(topic)?;
@@ -56,12 +56,12 @@ fn one_tail(bench: &mut Bench, on: On) -> Result<Sample, String> {
     let broker = bench.broker(on)?;
     let seconds = READ_SECONDS.to_string();
     let produce = ["--rate", TAIL_RATE, "--warm-up", "0", "--duration", &seconds];
-    let alone = load::perf(broker, "produce", &topic, &produce)?;
+    let alone = load::perf(&broker.target(), "produce", &topic, &produce)?;
     let mut readers: Vec<Child> = (0..TAIL_CONSUMERS)
         .map(|_| tail_reader(&broker.address, &topic, &seconds))
         .collect::<Result<_, _>>()?;
     pause(Duration::from_millis(300));
-    let together = load::perf(broker, "produce", &topic, &produce)?;
+    let together = load::perf(&broker.target(), "produce", &topic, &produce)?;
     let mut bytes = 0.0;
     for reader in readers.drain(..) {
         let output = reader.wait_with_output().map_err(|error| error.to_string())?;

@@ -69,7 +69,7 @@ fn measure(
             let topic = bench.topic_name(PARTITIONS);
             let broker = bench.broker(on)?;
             broker.create(&topic, PARTITIONS, configs)?;
-            let sample = load::perf(broker, mode, &topic, options)?;
+            let sample = load::perf(&broker.target(), mode, &topic, options)?;
             broker.delete(&topic)?;
             Ok(sample)
         },

@@ -51,7 +51,7 @@ fn idle_and_load(bench: &mut Bench, on: On) -> Result<Sample, String> {
     pause(Duration::from_secs(3));
     let idle = broker.memory("VmRSS")?;
     broker.create("load", LOAD.partitions, REPLICATED)?;
-    load::librdkafka(&broker, "load", LOAD, bench.seconds)?;
+    load::librdkafka(&broker.target(), "load", LOAD, bench.seconds)?;
     Ok(Sample::from([("idle_mib", idle), ("load_mib", broker.memory("VmHWM")?)]))
 }
 
@@ -65,7 +65,12 @@ pub(super) fn start(bench: &mut Bench) -> Result<Series, String> {
         starts(bench, on, "thousand_s", &mut samples, |dir, on| {
             let broker = Broker::start(on, dir, &[])?;
             broker.create("many", THOUSAND, REPLICATED)?;
-            load::librdkafka(&broker, "many", Shape { partitions: THOUSAND, bytes: 200_000_000, ..LOAD }, 5)?;
+            load::librdkafka(
+                &broker.target(),
+                "many",
+                Shape { partitions: THOUSAND, bytes: 200_000_000, ..LOAD },
+                5,
+            )?;
             broker.end("-TERM")
         })?;
         killed(bench, on, bytes, &mut samples)?;
@@ -100,14 +105,14 @@ fn killed(bench: &mut Bench, on: On, bytes: u64, samples: &mut [Sample]) -> Resu
     let mut broker = Broker::start(on, &dir, &[])?;
     broker.create("large", LOAD.partitions, REPLICATED)?;
     // Four fifths are measured, one fifth warms.
-    load::librdkafka(&broker, "large", Shape { bytes: bytes / 5 * 4, ..LOAD }, 300)?;
+    load::librdkafka(&broker.target(), "large", Shape { bytes: bytes / 5 * 4, ..LOAD }, 300)?;
     for sample in samples {
         broker.end("-KILL")?;
         let (seconds, started) = first_ack(on, &dir)?;
         say(&format!("  {on:?} killed_s {seconds:.3}"));
         sample.insert("killed_s", seconds);
         broker = started;
-        load::librdkafka(&broker, "large", Shape { bytes: 500_000_000, ..LOAD }, 30)?;
+        load::librdkafka(&broker.target(), "large", Shape { bytes: 500_000_000, ..LOAD }, 30)?;
     }
     Ok(())
 }

@@ -1,9 +1,24 @@
 //! Loads on a broker, each a process of its own, and the figures that they print.
 
-use super::broker::{Broker, class_path};
+use super::broker::{Broker, class_path, cpu_of};
 use super::series::Sample;
 use super::{ottla, program};
 use crate::shell::capture;
+
+/// What a load is put on: a broker, or several of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Where clients begin.
+    pub(crate) servers: String,
+    /// The processes whose time counts.
+    pub(crate) pids: Vec<u32>,
+}
+
+impl Target {
+    fn cpu(&self) -> Result<f64, String> {
+        self.pids.iter().copied().map(cpu_of).sum()
+    }
+}
 
 /// What a producer sends.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +35,10 @@ pub(crate) struct Shape {
 const WARM_PART: u64 = 4;
 
 /// librdkafka as fast as it can, acks=all.
-pub(crate) fn librdkafka(broker: &Broker, topic: &str, shape: Shape, seconds: u32) -> Result<Sample, String> {
+pub(crate) fn librdkafka(on: &Target, topic: &str, shape: Shape, seconds: u32) -> Result<Sample, String> {
+    let pids: Vec<_> = on.pids.iter().map(u32::to_string).collect();
     let settings = [
-        format!("bootstrap.servers={}", broker.address),
+        format!("bootstrap.servers={}", on.servers),
         format!("topic={topic}"),
         format!("partitions={}", shape.partitions),
         format!("record={}", shape.record),
@@ -30,7 +46,7 @@ pub(crate) fn librdkafka(broker: &Broker, topic: &str, shape: Shape, seconds: u3
         format!("warm={}", shape.bytes / WARM_PART),
         format!("bytes={}", shape.bytes),
         format!("seconds={seconds}"),
-        format!("pid={}", broker.pid()),
+        format!("pid={}", pids.join(",")),
         format!("compression.codec={}", shape.codec),
         "acks=-1".into(),
         "linger.ms=5".into(),
@@ -78,13 +94,13 @@ pub(crate) fn java(broker: &Broker, topic: &str, shape: Shape) -> Result<Sample,
     Ok(Sample::from([("mb_per_s", mebibytes * 1.048_576), ("cpu_per_gb", cpu / shape.bytes as f64 * 1e9)]))
 }
 
-/// `ottla perf MODE TOPIC …`, its figures and the broker's CPU time.
-pub(crate) fn perf(broker: &Broker, mode: &str, topic: &str, options: &[&str]) -> Result<Sample, String> {
-    let mut args = vec!["perf", mode, topic, "-b", &broker.address, "--output", "json"];
+/// `ottla perf MODE TOPIC …`, its figures and the brokers' CPU time.
+pub(crate) fn perf(on: &Target, mode: &str, topic: &str, options: &[&str]) -> Result<Sample, String> {
+    let mut args = vec!["perf", mode, topic, "-b", &on.servers, "--output", "json"];
     args.extend(options);
-    let before = broker.cpu()?;
+    let before = on.cpu()?;
     let output = capture(&ottla().to_string_lossy(), &args)?;
-    let cpu = broker.cpu()? - before;
+    let cpu = on.cpu()? - before;
     let figure = |name: &str| after(&output, &format!("\"{name}\":"));
     let bytes = figure("bytes")?;
     let mut sample = Sample::from([

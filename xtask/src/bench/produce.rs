@@ -167,7 +167,7 @@ fn measure(bench: &mut Bench, side: &Side) -> Result<Sample, String> {
     let seconds = bench.seconds;
     let broker = bench.broker(side.on)?;
     let sample = match side.client {
-        Client::Librdkafka => load::librdkafka(broker, &topic, side.shape, seconds)?,
+        Client::Librdkafka => load::librdkafka(&broker.target(), &topic, side.shape, seconds)?,
         Client::Java => load::java(broker, &topic, side.shape)?,
     };
     remove(bench, side.on, &topic)?;
@@ -187,7 +187,7 @@ pub(super) fn warm(bench: &mut Bench, on: On) -> Result<(), String> {
     let topic = bench.topic_name(LARGE.partitions);
     bench.broker(on)?.create(&topic, LARGE.partitions, REPLICATED)?;
     let shape = Shape { bytes: 4_000_000_000, ..LARGE };
-    load::librdkafka(bench.broker(on)?, &topic, shape, WARM_SECONDS)?;
+    load::librdkafka(&bench.broker(on)?.target(), &topic, shape, WARM_SECONDS)?;
     remove(bench, on, &topic)
 }
 
