@@ -23,8 +23,9 @@ const USAGE: &str = "usage: cargo xtask CHORE
                       root); or of these `grow`, `starved` or `outage`
   net [SEED [ROW]]    only the bad network of the lane `process`: cuts, delays, torn frames, from a seed
   tidy                the rules of the house: edges, fences, sizes
-  bench [ROW]... [--blocks N] [--seconds S] [--report]
-                      this broker, Apache Kafka and the floor, interleaved; --report prints the last results
+  bench [cluster | ROW]... [--blocks N] [--seconds S] [--kills N] [--rest S] [--report]
+                      this broker, Apache Kafka and the floor, interleaved; `cluster` are the rows of three brokers
+                      each; --report prints the last results
   licences            write docs/third-party.md
   tour [--file F] [--key-field N]
                       a real log through a broker, with consumer groups and kills; `-` is standard input

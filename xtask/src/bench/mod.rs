@@ -4,6 +4,7 @@
 //! differ threefold. The method stands in ADR 0007; the rows and their goals in [`rows`].
 
 mod broker;
+mod cluster;
 mod fetching;
 mod latency;
 mod lifecycle;
@@ -15,16 +16,23 @@ mod series;
 
 use crate::shell::{capture, root, run, say};
 use broker::Broker;
+use cluster::Nodes;
 use rows::{ROWS, Row};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-const USAGE: &str = "usage: cargo xtask bench [ROW]... [--blocks N] [--seconds S] [--report]";
+const USAGE: &str = "usage: cargo xtask bench [cluster | ROW]... [--blocks N] [--seconds S] [--kills N] [--rest S] [--report]";
+/// What the rows of clusters are called together; their names begin so.
+const CLUSTER: &str = "cluster";
 /// Blocks that count, unless the command line says otherwise.
 const BLOCKS: usize = 3;
 /// The longest that one load is measured.
 const SECONDS: u32 = 8;
+/// Kills of ours in the row that counts them.
+const KILLS: usize = 100;
+/// Seconds that a node has been up again before it leads and may be killed again.
+const REST: u32 = 10;
 /// The reservoir has settled once less memory is free.
 const FREE_SETTLED_KIB: u64 = 640 << 10;
 /// How long it may take; much less if nobody else wants memory.
@@ -36,11 +44,17 @@ pub(crate) struct Bench {
     pub(crate) blocks: usize,
     /// The longest that one load is measured.
     pub(crate) seconds: u32,
+    /// Nodes of ours that are killed, in all.
+    pub(crate) kills: usize,
+    /// How long a node that was killed has been up before it leads again.
+    pub(crate) rest: Duration,
     /// Where brokers keep their data; emptied at the beginning and the end.
     pub(crate) data: PathBuf,
     ours: Option<Broker>,
     kafka: Option<Broker>,
     floor: Option<Broker>,
+    our_nodes: Option<Nodes>,
+    kafka_nodes: Option<Nodes>,
     topics: u32,
     reservoir: Child,
     _reservoir_input: Option<ChildStdin>,
@@ -67,18 +81,24 @@ struct Asked {
     rows: Vec<&'static Row>,
     blocks: usize,
     seconds: u32,
+    kills: usize,
+    rest: u32,
     report: bool,
 }
 
 impl Asked {
     fn parse(args: &[&str]) -> Result<Self, String> {
-        let mut asked = Self { rows: Vec::new(), blocks: BLOCKS, seconds: SECONDS, report: false };
+        let (rows, blocks, seconds, kills, rest, report) = (Vec::new(), BLOCKS, SECONDS, KILLS, REST, false);
+        let mut asked = Self { rows, blocks, seconds, kills, rest, report };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut number = || args.next().and_then(|n| n.parse::<u32>().ok()).ok_or(USAGE);
             match *arg {
                 "--blocks" => asked.blocks = number()?.max(1) as usize,
                 "--seconds" => asked.seconds = number()?.max(1),
+                "--kills" => asked.kills = number()?.max(1) as usize,
+                "--rest" => asked.rest = number()?,
+                CLUSTER => asked.rows.extend(ROWS.iter().filter(|row| row.name.starts_with(CLUSTER))),
                 "--report" => asked.report = true,
                 name => asked.rows.push(rows::find(name).ok_or_else(|| {
                     let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
@@ -87,7 +107,7 @@ impl Asked {
             }
         }
         if asked.rows.is_empty() {
-            asked.rows = ROWS.iter().collect();
+            asked.rows = ROWS.iter().filter(|row| !row.name.starts_with(CLUSTER)).collect();
         }
         Ok(asked)
     }
@@ -123,10 +143,14 @@ impl Bench {
         Ok(Self {
             blocks: asked.blocks,
             seconds: asked.seconds,
+            kills: asked.kills,
+            rest: Duration::from_secs(asked.rest.into()),
             data,
             ours: None,
             kafka: None,
             floor: None,
+            our_nodes: None,
+            kafka_nodes: None,
             topics: 0,
             reservoir,
             _reservoir_input: input,
@@ -160,9 +184,10 @@ impl Bench {
         let _ = empty(&self.data);
     }
 
-    /// Ends the long-lived brokers, for rows that start their own.
+    /// Ends the long-lived brokers and clusters, for rows that start their own.
     pub(crate) fn stop_all(&mut self) {
         (self.ours, self.kafka, self.floor) = (None, None, None);
+        (self.our_nodes, self.kafka_nodes) = (None, None);
     }
 }
 

@@ -31,7 +31,7 @@ const HEAD: &str = "| row | measured (median) | goals: median (range) |\n|---|--
 
 /// A finding as a line of the table.
 pub(crate) fn row(finding: &Finding) -> String {
-    let sides: Vec<_> = finding.series.sides.iter().map(|(label, _)| side(finding, label)).collect();
+    let sides: Vec<_> = finding.series.sides.iter().filter_map(|(label, _)| side(finding, label)).collect();
     let goals: Vec<_> = finding.goals.iter().map(judged).collect();
     let void = match finding.series.void {
         0 => String::new(),
@@ -46,13 +46,14 @@ pub(crate) fn row(finding: &Finding) -> String {
     )
 }
 
-fn side(finding: &Finding, label: &str) -> String {
+/// Nothing for a side that has none of the figures that are shown.
+fn side(finding: &Finding, label: &str) -> Option<String> {
     let figure = |(metric, unit): &(&str, &str)| {
         let spread = finding.series.spread(label, metric)?;
         Some(format!("{} {unit}", number(spread.median)))
     };
     let figures: Vec<_> = finding.shown.iter().filter_map(figure).collect();
-    format!("{label}: {}", figures.join(", "))
+    (!figures.is_empty()).then(|| format!("{label}: {}", figures.join(", ")))
 }
 
 fn judged(judged: &Judged) -> String {

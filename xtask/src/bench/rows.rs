@@ -1,7 +1,7 @@
 //! The rows, what each shows, and its goals.
 
 use super::series::{Series, Spread};
-use super::{Bench, fetching, latency, lifecycle, produce};
+use super::{Bench, cluster, fetching, latency, lifecycle, produce};
 use crate::bench::report::{Finding, Judged};
 
 /// A row of the benchmark.
@@ -51,11 +51,25 @@ const EMPTY: Figure = ("empty_s", "s empty");
 const THOUSAND: Figure = ("thousand_s", "s 1,000 partitions");
 const KILLED: Figure = ("killed_s", "s after kill -9 (10 GB; Kafka 2 GB)");
 const CORE: Figure = ("core_percent", "% of a core");
+const P50_MS: Figure = ("p50_ms", "ms p50");
+const P99_MS: Figure = ("p99_ms", "ms p99");
+const MAX_MS: Figure = ("max_ms", "ms at most");
+const COUNT: Figure = ("count", "times");
+const KIB_PER_REPLICA: Figure = ("kib_per_replica", "KiB per replica");
+const EMPTY_MIB: Figure = ("empty_mib", "MiB without");
+const UP: Figure = ("up_s", "s until it serves");
+const WHOLE: Figure = ("whole_s", "s until all its replicas are in sync");
+const SEGMENTS: Figure = ("segments", "segments per partition");
 const THIRD: f64 = 1.0 / 3.0;
 
 /// Our figure as it is.
 const fn goal(text: &'static str, figure: Figure, bound: Bound) -> Goal {
     Goal { text, of: ("ours", figure.0), by: None, bound }
+}
+
+/// A figure of one of our sides as it is.
+const fn goal_of(text: &'static str, of: &'static str, figure: Figure, bound: Bound) -> Goal {
+    Goal { text, of: (of, figure.0), by: None, bound }
 }
 
 /// One side's figure divided by another's.
@@ -207,6 +221,63 @@ pub(crate) const ROWS: &[Row] = &[
         "CPU with 1,000 partitions and 10 waiting consumers of a group (kcat)",
         &[CORE],
         &[goal("% of a core", CORE, AtMost(0.5))],
+    ),
+    row(
+        "cluster-gap",
+        cluster::gap,
+        "three nodes, three partitions with three replicas, acks=all, librdkafka at its defaults: how long writes stand still",
+        &[P50_MS, P99_MS, MAX_MS, COUNT],
+        &[
+            goal_of("ms after kill -9, p99", "ours, killed", P99_MS, AtMost(1_000.0)),
+            goal_of("ms, leader moved, p99", "ours, moved by ElectLeaders", P99_MS, AtMost(100.0)),
+            goal_of("ms, SIGTERM, p99", "ours, moved by SIGTERM", P99_MS, AtMost(100.0)),
+        ],
+    ),
+    row(
+        "cluster-controller",
+        cluster::controller,
+        "kill -9 of the controller: how long no config can be changed, by partitions with two replicas each",
+        &[P50_MS, MAX_MS],
+        &[
+            goal_of("ms, 10,000 partitions", "ours, 10,000 partitions", MAX_MS, AtMost(1_500.0)),
+            ratio("10,000 : 100", "ours, 10,000 partitions", "ours, 100 partitions", P50_MS, AtMost(1.5)),
+        ],
+    ),
+    row(
+        "cluster-produce",
+        cluster::replicated,
+        "produce, three replicas, min.insync.replicas 2, acks=all, 1 KiB records, 128 KiB batches, 6 partitions, \
+         `replicated`, librdkafka; CPU of all three brokers",
+        &[CPU, MB, CLIENT_CPU],
+        &[kafka("throughput, Kafka", MB, AtLeast(3.0)), kafka("CPU, Kafka", CPU, AtMost(0.25))],
+    ),
+    row(
+        "cluster-flushed",
+        cluster::flushed,
+        "the same `flushed`, beside Kafka that does not flush",
+        &[CPU, MB],
+        &[ratio("throughput, Kafka unflushed", "ours", "kafka unflushed", MB, AtLeast(2.0))],
+    ),
+    row(
+        "cluster-single",
+        cluster::single,
+        "one 100 B record at a time, three replicas, acks=all, closed loop, `replicated`; `flushed` beside",
+        &[P50, P99],
+        &[kafka("p50, Kafka", P50, AtMost(THIRD)), kafka("p99, Kafka", P99, AtMost(THIRD))],
+    ),
+    row(
+        "cluster-memory",
+        cluster::memory,
+        "resident memory of a node per idle partition replica, 5,000 partitions with three replicas",
+        &[KIB_PER_REPLICA, EMPTY_MIB],
+        &[goal("KiB per replica", KIB_PER_REPLICA, AtMost(8.0))],
+    ),
+    row(
+        "cluster-start",
+        cluster::start,
+        "start of a killed node with 1,000 partitions of three segments and more",
+        &[UP, WHOLE, SEGMENTS],
+        &[goal("s until it serves", UP, AtMost(1.0))],
     ),
 ];
 

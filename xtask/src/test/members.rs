@@ -267,7 +267,7 @@ impl Serving {
 
 /// Addresses that were free a moment ago, below the ports that the system gives to who connects: nobody else may have
 /// the port of a node that is down for a while, not even a connection that looks for it.
-fn free_addresses(count: usize) -> Result<Vec<String>, String> {
+pub(crate) fn free_addresses(count: usize) -> Result<Vec<String>, String> {
     let first = FIRST_PORT + u16::try_from(std::process::id() % 500).unwrap_or(0) * 16;
     let ports = std::iter::from_fn(|| Some(first + LOOKED_AT.fetch_add(1, Ordering::Relaxed)));
     let ports = ports.take_while(|port| *port < LAST_PORT);
@@ -293,7 +293,7 @@ log.dirs={}
 }
 
 /// The number that follows a text.
-pub(super) fn number_after(text: &str, before: &str) -> Option<u64> {
+pub(crate) fn number_after(text: &str, before: &str) -> Option<u64> {
     let rest = text.split(before).nth(1)?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

@@ -6,7 +6,7 @@ mod grow;
 mod kafka;
 mod leaders;
 mod load;
-mod members;
+pub(crate) mod members;
 mod metrics;
 pub(crate) mod net;
 pub(crate) mod node;
