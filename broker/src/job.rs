@@ -116,6 +116,15 @@ pub enum Job {
         /// When.
         now: Now,
     },
+    /// Look whether what a follower could not take is damaged here.
+    Verify {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// From where on.
+        from: EndOffset,
+        /// How many bytes a follower gets.
+        bytes_max: u64,
+    },
     /// Remove the directory of a deleted partition.
     Remove(RemoveDirJob),
     /// Spare the next start a scan of a partition.
@@ -204,6 +213,13 @@ pub enum JobDone {
         /// Whether its log can be used.
         outcome: Result<(), seglog::OpenLogError>,
     },
+    /// Of [`Job::Verify`].
+    Verified {
+        /// The partition.
+        replica: Arc<Replica>,
+        /// The batch is not what it was.
+        is_damaged: bool,
+    },
     /// Of [`Job::Remove`].
     Removed(Result<(), DiskError>),
     /// Of [`Job::Checkpoint`].
@@ -273,6 +289,10 @@ impl Job {
                 let outcome = replica.cut(epoch, cut, now);
                 JobDone::Cut { replica, outcome }
             }
+            Self::Verify { replica, from, bytes_max } => {
+                let is_damaged = replica.is_damaged_from(from, bytes_max);
+                JobDone::Verified { replica, is_damaged }
+            }
             Self::Remove(remove) => JobDone::Removed(remove.run()),
             Self::Checkpoint { replica, checkpoint } => {
                 JobDone::Checkpointed { replica, outcome: checkpoint.run() }
@@ -297,7 +317,8 @@ pub(crate) fn finish(shared: &Shared, now: Now, done: JobDone, fx: &mut Effects)
                 fx.tell(Owner::Replication, Mail::Replicas(vec![replica]));
             }
         }
-        JobDone::Removed(Ok(())) => {}
+        JobDone::Verified { replica, is_damaged: true } => fx.tell(Owner::Metadata, Mail::Damaged(replica)),
+        JobDone::Removed(Ok(())) | JobDone::Verified { is_damaged: false, .. } => {}
         JobDone::Deleted { outcome: Err(error), .. } | JobDone::Removed(Err(error)) => {
             fx.log(Level::Error, format!("files could not be deleted: {error}"));
         }

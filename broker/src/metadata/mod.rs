@@ -334,6 +334,7 @@ impl Metadata {
             other @ (JobDone::Flushed(_)
             | JobDone::ShardLoaded { .. }
             | JobDone::Cut { .. }
+            | JobDone::Verified { .. }
             | JobDone::Trimmed { .. }
             | JobDone::Deleted { .. }
             | JobDone::Checkpointed { .. }

@@ -8,7 +8,7 @@ use base::{BrokerId, EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestam
 use cluster::Leader;
 use seglog::{PartitionName, ReadSlice, RecordCodec};
 use wire::ErrorCode;
-use wire::record::Compression;
+use wire::record::{BatchError, CheckedBatches, Compression};
 
 /// What a reader may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,20 @@ impl Replica {
         match &self.inner().role {
             Role::Leads(leads) => leads.nearest(from, is_near),
             Role::Follows(_) | Role::StandsBy { .. } | Role::Gone => None,
+        }
+    }
+
+    /// True if one of the batches that a follower gets from there on is damaged. Waits for the device.
+    pub(crate) fn is_damaged_from(&self, from: EndOffset, bytes_max: u64) -> bool {
+        let slice = {
+            let mut inner = self.inner();
+            let end = inner.log.end();
+            inner.log.read(from, bytes_max, end, true)
+        };
+        match slice {
+            Ok(Some(slice)) => is_damaged(&slice, from),
+            Ok(None) | Err(seglog::ReadError::OutOfRange { .. } | seglog::ReadError::Disk(_)) => false,
+            Err(seglog::ReadError::Damaged(_)) => true,
         }
     }
 
@@ -273,6 +287,18 @@ impl Inner {
             Some(leader) => compare_epochs(epoch, leader.epoch),
             None => Err(ReadError { code: ErrorCode::NotLeaderOrFollower }),
         }
+    }
+}
+
+fn is_damaged(slice: &ReadSlice, from: EndOffset) -> bool {
+    let mut bytes = vec![0; usize::try_from(slice.length).unwrap_or(0)];
+    match slice.file.read_at(&mut bytes, slice.position) {
+        Ok(length) if length == bytes.len() => match CheckedBatches::from_leader(&bytes, from) {
+            // A log may begin within a batch.
+            Ok(_) | Err(BatchError::OffsetsNotIncreasing { .. }) => false,
+            Err(_) => true,
+        },
+        Ok(_) | Err(_) => false,
     }
 }
 

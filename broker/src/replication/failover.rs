@@ -304,6 +304,35 @@ fn a_leader_that_finds_a_damaged_batch_lets_another_lead_until_it_has_it_again()
 }
 
 #[test]
+fn a_follower_that_cannot_take_what_its_leader_sends_makes_it_look_at_its_own_copy() {
+    let mut cluster = TestCluster::new(3, &[("auto.leader.rebalance.enable", "false")]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    let first = leader(&mut cluster, 1);
+    let all: Vec<_> = (0..5).map(|at| format!("v{at}")).collect();
+    for (value, at) in all.iter().zip(0..) {
+        assert_eq!(produce(&mut cluster, first, value), (0, at));
+    }
+    let batch = segment(&cluster, first).len() as u64 / 5;
+    cluster.disk(first).flip_bit(SEGMENT, (3 * batch - 2) * 8).unwrap();
+    // Nobody looks at it before somebody needs it.
+    let other = first % 3 + 1;
+    cluster.kill(other, 0);
+    cluster.lose_disk(other);
+    cluster.run(500);
+    cluster.start(other);
+    cluster.all_serve();
+    cluster.run(8_000);
+    let (state, _) = partition(&mut cluster, other);
+    assert_eq!(state.isr_nodes.len(), 3, "{:#?}", cluster.log);
+    let third = other % 3 + 1;
+    assert_eq!(leader(&mut cluster, other), third, "who has it whole");
+    assert_eq!(read(&mut cluster, third), (0, all));
+    assert_eq!(segment(&cluster, first), segment(&cluster, third));
+    assert_eq!(segment(&cluster, other), segment(&cluster, third));
+}
+
+#[test]
 fn a_consumer_is_sent_to_the_replica_in_its_rack_and_reads_there_what_is_safe() {
     let selector = ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector");
     let mut cluster = TestCluster::new(1, &[selector, ("broker.rack", "a")]);

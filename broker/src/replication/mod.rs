@@ -19,7 +19,7 @@ use crate::peer::{Heard, Identity, Links};
 use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::view::View;
-use base::{BrokerId, Now, PartitionIndex, Rng, TopicId, hit};
+use base::{BrokerId, EndOffset, LeaderEpoch, Now, PartitionIndex, Rng, TopicId, hit};
 use cluster::Topic;
 use cluster::partition::Incarnation;
 use in_sync::InSync;
@@ -279,6 +279,7 @@ impl Replication {
             Ok(response) => {
                 let due = self.reports.entry(leader).or_default();
                 source.answered(number, response, &mut Taking { now, shared: &self.shared, due, fx });
+                self.complain(leader, fx);
             }
             Err(error) => {
                 fx.log(Level::Warn, format!("Broker {leader} answers what cannot be read: {error}"));
@@ -286,6 +287,24 @@ impl Replication {
                 self.heard(now, Some(down), fx);
             }
         }
+    }
+
+    /// Tells a leader what it has sent damaged. If that is lost it will be sent again.
+    fn complain(&mut self, leader: BrokerId, fx: &mut Effects) {
+        let complaints = self.sources.get_mut(&leader).map(Source::complaints).unwrap_or_default();
+        let Some(own) = self.own.filter(|_| !complaints.is_empty()) else { return };
+        let topic = |((topic, index), epoch, offset): (Key, LeaderEpoch, EndOffset)| TopicProgress {
+            topic_id: topic.0,
+            partitions: vec![PartitionProgress {
+                partition_index: index.0,
+                leader_epoch: epoch.0,
+                damaged_offset: offset.0,
+                ..PartitionProgress::default()
+            }],
+            ..TopicProgress::default()
+        };
+        let topics = complaints.into_iter().map(topic).collect();
+        self.links.tell(Line::Reports(leader), &progress(own, topics), fx);
     }
 
     fn cut_done(&mut self, replica: Arc<Replica>, error: Option<seglog::OpenLogError>, fx: &mut Effects) {

@@ -37,6 +37,8 @@ pub(super) struct Source {
     /// because a partition has come: it is not to wait for what happens elsewhere.
     under_way: VecDeque<UnderWay>,
     places: BTreeMap<Key, Place>,
+    /// What the leader has sent damaged.
+    complaints: Vec<(Key, LeaderEpoch, EndOffset)>,
     /// Places whose position the session does not know.
     changed: BTreeSet<Key>,
     /// What the session has and is not to have.
@@ -91,6 +93,7 @@ impl Source {
             session: (0, FIRST_EPOCH),
             under_way: VecDeque::new(),
             places: BTreeMap::new(),
+            complaints: Vec::new(),
             changed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             resting: BTreeSet::new(),
@@ -393,10 +396,18 @@ impl Source {
             }
             Err(error) => {
                 hit!(follower_could_not_take);
+                if matches!(error, TakeError::Damaged(_)) {
+                    self.complaints.push((key, asked.leader_epoch, asked.offset));
+                }
                 taking.failed(&place.replica, &error);
                 self.rest(key, taking.now.mono);
             }
         }
+    }
+
+    /// What the leader is to look at itself: partition, epoch and offset of what came damaged.
+    pub(super) fn complaints(&mut self) -> Vec<(Key, LeaderEpoch, EndOffset)> {
+        core::mem::take(&mut self.complaints)
     }
 
     /// The leader has nothing where this log ends: it has deleted it, or has never had it.

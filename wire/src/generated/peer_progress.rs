@@ -73,7 +73,7 @@ impl Message for TopicProgress {
     fn decode(r: &mut Reader, v: i16) -> Result<Self, DecodeError> {
         let mut m = Self {
             topic_id: r.uuid()?,
-            partitions: r.array(true, 17, |r| PartitionProgress::decode(r, v))?,
+            partitions: r.array(true, 25, |r| PartitionProgress::decode(r, v))?,
             unknown_tags: UnknownTags::default(),
         };
         r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
@@ -88,7 +88,7 @@ impl Message for TopicProgress {
 }
 
 /// Nested in the messages of this module, version 0, flexible.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PartitionProgress {
     /// `PartitionIndex`, v0+.
     pub partition_index: i32,
@@ -96,8 +96,22 @@ pub struct PartitionProgress {
     pub leader_epoch: i32,
     /// `FlushedOffset`, v0+.
     pub flushed_offset: i64,
+    /// `DamagedOffset`, v0+.
+    pub damaged_offset: i64,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
+}
+
+impl Default for PartitionProgress {
+    fn default() -> Self {
+        Self {
+            partition_index: 0,
+            leader_epoch: 0,
+            flushed_offset: -1,
+            damaged_offset: -1,
+            unknown_tags: UnknownTags::default(),
+        }
+    }
 }
 
 impl Message for PartitionProgress {
@@ -106,6 +120,7 @@ impl Message for PartitionProgress {
             partition_index: r.i32()?,
             leader_epoch: r.i32()?,
             flushed_offset: r.i64()?,
+            damaged_offset: r.i64()?,
             unknown_tags: UnknownTags::default(),
         };
         r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
@@ -116,6 +131,7 @@ impl Message for PartitionProgress {
         w.i32(self.partition_index);
         w.i32(self.leader_epoch);
         w.i64(self.flushed_offset);
+        w.i64(self.damaged_offset);
         w.tags(0, &self.unknown_tags).finish();
     }
 }

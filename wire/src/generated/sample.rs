@@ -2524,6 +2524,7 @@ mod peer_progress {
                 partition_index: s.i32(),
                 leader_epoch: s.i32(),
                 flushed_offset: s.i64(),
+                damaged_offset: s.i64(),
                 unknown_tags: s.tags(true, 0),
             }
         }
