@@ -3,7 +3,7 @@
 use super::remote::{Asker, Errand};
 use super::{Metadata, refuse};
 use crate::api::{self, Run, ViewContext};
-use crate::effects::{Asked, Effects, Mail};
+use crate::effects::{Asked, Effects, Level, Mail};
 use crate::view::Node;
 use base::{BrokerId, Instant, Machine, Now, Rng, Span, hit};
 use bytes::Bytes;
@@ -199,6 +199,7 @@ impl Metadata {
 
     /// This node has become the controller: it has committed in its own term and knows all that was decided before (A14).
     pub(super) fn take_office(&mut self, now: Now, fx: &mut Effects) {
+        fx.log(Level::Info, format!("This node is the controller, in epoch {}", self.quorum.term()));
         self.leading.speculative = Some(self.committed.clone());
         self.leading.sessions_due = now.mono;
         self.leading.balance_due = Some(now.mono + BALANCE_AFTER);

@@ -173,18 +173,32 @@ impl Metadata {
         }
     }
 
-    fn note_departures(&mut self, brokers: &[BrokerId], now: Now) {
+    fn note_departures(&mut self, brokers: &[BrokerId], now: Now, fx: &mut Effects) {
         for broker in brokers {
             let serves = self.committed.serves(*broker);
             if self.view.image.serves(*broker) != serves {
                 self.departures.serves(*broker, serves, now.mono);
+                self.tell_whether_serves(*broker, serves, fx);
             }
         }
     }
 
+    /// What is replayed on the way to serving is no news.
+    fn tell_whether_serves(&self, broker: BrokerId, serves: bool, fx: &mut Effects) {
+        if !self.own.is_serving() {
+            return;
+        }
+        let (level, what) = match serves {
+            true => (Level::Info, "serves again"),
+            false if broker == self.node.config.node_id => (Level::Warn, "(this one) is fenced"),
+            false => (Level::Info, "is fenced: it leads nothing"),
+        };
+        fx.log(level, format!("Broker {broker} {what}"));
+    }
+
     /// Opens and closes partitions as the metadata says, and shows everybody.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
-        self.note_departures(&delta.brokers, now);
+        self.note_departures(&delta.brokers, now, fx);
         let mut replicas = self.view.replicas.clone();
         let all;
         let mut delta = delta;

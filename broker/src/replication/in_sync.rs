@@ -5,7 +5,7 @@
 //! (A8), so that a wish without an answer is asked for again and never dropped.
 
 use super::Key;
-use crate::effects::{Effects, Mail, Owner};
+use crate::effects::{Effects, Level, Mail, Owner};
 use crate::replica::Replica;
 use crate::view::View;
 use base::{BrokerId, Instant, Span, TopicId, hit};
@@ -19,6 +19,8 @@ use wire::ErrorCode;
 const ANSWER_MAX: Span = Span::from_secs(3);
 /// The pause after wishes that were not granted.
 const PAUSE: Span = Span::from_millis(200);
+/// More changes than these at a time are counted in the log and not named.
+const TOLD_MAX: usize = 10;
 /// Wishes that go in one batch.
 const BATCH_MAX: usize = 1_000;
 
@@ -157,11 +159,18 @@ impl InSync {
         }
         let Reply::Partitions(outcomes) = reply else { return self.ask_again_later(now) };
         let Some(asking) = self.asking.take() else { return };
+        let is_few = outcomes.len() <= TOLD_MAX;
+        if !is_few {
+            fx.log(Level::Info, format!("{} partitions have other replicas in sync", outcomes.len()));
+        }
         for ((key, partition_epoch), outcome) in asking.changes.into_iter().zip(outcomes) {
             let Some(led) = self.led.get(&key) else { continue };
             match outcome {
                 Ok(state) => {
                     hit!(in_sync_changed);
+                    if is_few {
+                        tell(&led.replica, &state, fx);
+                    }
                     led.replica.decided(&state, now, fx);
                 }
                 Err(refusal) => {
@@ -175,6 +184,11 @@ impl InSync {
             }
         }
     }
+}
+
+fn tell(replica: &Replica, state: &PartitionState, fx: &mut Effects) {
+    let ids: Vec<_> = state.isr.iter().map(ToString::to_string).collect();
+    fx.log(Level::Info, format!("{}-{}: in sync are {}", replica.name, replica.index, ids.join(", ")));
 }
 
 fn sweep_every(view: &View) -> Span {
