@@ -2,7 +2,7 @@
 //! beginnings, and look whether what they were told stays true.
 
 use crate::client::{body, encode, version};
-use crate::history::{History, Partition, Traits};
+use crate::history::{History, Partition, Traits, base_name};
 use base::Rng;
 use bytes::Bytes;
 use wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
@@ -19,6 +19,8 @@ use wire::{ErrorCode, Reader, Request};
 const TOPICS: u32 = 4;
 /// The setting that is changed and looked at.
 const KEY: &str = "segment.ms";
+/// The first version of DeleteTopics that knows topics by their ids.
+const BY_ID: i16 = 6;
 /// The number that the wire has for topics among things with settings.
 const TOPIC_RESOURCE: i8 = 2;
 
@@ -47,18 +49,21 @@ enum Asked {
 }
 
 /// What becomes of a topic of this name, the same each time that it is created.
-fn traits(name: &str) -> (i32, Traits) {
+fn traits(name: &str, history: &History) -> (i32, Traits) {
     let mut same = same(name);
     let partitions = i32::try_from(same.between(1, 3)).unwrap_or(1);
     let is_compacted = same.chance(1, 6);
     let traits = Traits {
-        is_flushed: same.chance(3, 4),
+        // What is not flushed is safe nowhere, and with one disk less not even in a cluster.
+        is_flushed: same.chance(3, 4) || history.loses_disks(),
         is_short: same.chance(1, 6),
         is_compacted,
         is_trimmed: !is_compacted && same.chance(1, 3),
         is_doomed: same.chance(1, 4),
     };
-    (partitions, traits)
+    // Beginnings are moved by name, and a node may still have the topic that had the name before.
+    let is_trimmed = traits.is_trimmed && !(traits.is_doomed && history.is_of_cluster());
+    (partitions, Traits { is_trimmed, ..traits })
 }
 
 /// What is drawn for a name, the same each time.
@@ -67,7 +72,10 @@ fn same(name: &str) -> Rng {
 }
 
 /// In how many places a topic is in a cluster, and how many must have what is acknowledged.
-fn replication(name: &str) -> (i16, &'static str) {
+fn replication(name: &str, history: &History) -> (i16, &'static str) {
+    if history.loses_disks() {
+        return (3, "2");
+    }
     let mut same = same(name).fork(1);
     let factor = if same.chance(2, 3) { 3 } else { i16::try_from(same.between(1, 3)).unwrap_or(1) };
     (factor, if same.chance(1, 2) { "2" } else { "1" })
@@ -96,7 +104,7 @@ impl Admin {
             return if *is_gone {
                 create(topic, history, rng, correlation)
             } else {
-                delete(topic, rng, correlation)
+                delete(topic, history, rng, correlation)
             };
         }
         if self.topics < TOPICS && rng.chance(1, 2) {
@@ -104,9 +112,10 @@ impl Admin {
         }
         let own = (self.topics > 0)
             .then(|| format!("t{}-{}", self.name, rng.below(u64::from(self.topics))))
+            .map(|name| history.lives.latest(&name))
             .filter(|topic| history.exists(topic));
         let Some(topic) = own else { return metadata(rng, history, correlation) };
-        let (partitions, traits) = traits(&topic);
+        let (partitions, traits) = traits(base_name(&topic), history);
         let turn = if self.trims && traits.is_trimmed && rng.chance(2, 3) { 4 } else { rng.below(12) };
         match turn {
             0..=1 => {
@@ -120,10 +129,11 @@ impl Admin {
                     (topic, i32::try_from(rng.below(partitions.unsigned_abs().into())).unwrap_or(0));
                 trim(partition, rng, history, correlation)
             }
-            6 if traits.is_doomed => {
+            // Who does not know the id might delete the next topic of that name.
+            6 if traits.is_doomed && (!history.is_of_cluster() || history.lives.id(&topic).is_some()) => {
                 history.deletion_sent(&topic);
                 self.deleting = Some((topic.clone(), false));
-                delete(&topic, rng, correlation)
+                delete(&topic, history, rng, correlation)
             }
             _ => metadata(rng, history, correlation),
         }
@@ -141,7 +151,9 @@ impl Admin {
             Asked::Nothing => return Err(format!("admin {}: an answer to nothing", self.name)),
             Asked::Create { topic } => {
                 let reply = body::<CreateTopicsRequest>(reader, correlation, version)?;
+                let topic_id = reply.topics[0].topic_id;
                 self.created(&topic, reply.topics[0].error_code, history);
+                history.is_life(&history.lives.latest(&topic), topic_id);
             }
             Asked::Metadata { known } => {
                 let reply = body::<MetadataRequest>(reader, correlation, version)?;
@@ -174,10 +186,11 @@ impl Admin {
                 let reply = body::<DeleteTopicsRequest>(reader, correlation, version)?;
                 let code = reply.responses[0].error_code;
                 // Perhaps an earlier request did it, of which nobody heard.
-                if code == 0 || code == ErrorCode::UnknownTopicOrPartition.code() {
+                let gone =
+                    [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId].map(ErrorCode::code);
+                if code == 0 || gone.contains(&code) {
                     history.deletion_acked(&topic);
-                    // In a cluster some node may still write to the old one, under the same name.
-                    self.deleting = (!history.is_of_cluster()).then_some((topic, true));
+                    self.deleting = Some((base_name(&topic).to_owned(), true));
                 }
             }
         }
@@ -188,8 +201,9 @@ impl Admin {
         if code != 0 && code != ErrorCode::TopicAlreadyExists.code() {
             return;
         }
-        let (partitions, traits) = traits(topic);
-        history.topic_created(topic, partitions, traits);
+        let (partitions, traits) = traits(topic, history);
+        let life = history.lives.latest(topic);
+        history.topic_created(&life, partitions, traits);
         if self.deleting.take().is_none() {
             self.topics += 1;
         }
@@ -201,8 +215,8 @@ fn framed<R: Request>(version: i16, request: &R, correlation: i32, asked: Asked)
 }
 
 fn create(name: &str, history: &History, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
-    let (partitions, traits) = traits(name);
-    let (factor, min_isr) = replication(name);
+    let (partitions, traits) = traits(name, history);
+    let (factor, min_isr) = replication(name, history);
     let mut configs = vec![config("segment.bytes", "1048576")];
     if !traits.is_flushed {
         configs.push(config("flush.messages", "9223372036854775807"));
@@ -236,7 +250,9 @@ fn metadata(rng: &mut Rng, history: &History, correlation: i32) -> (i16, Bytes, 
     let request = MetadataRequest { topics: None, ..Default::default() };
     // What is known now must be in an answer that is yet to come.
     let known = history.topics().map(|(name, count)| (name.clone(), count, history.era(name))).collect();
-    framed(version::<MetadataRequest>(rng, 1), &request, correlation, Asked::Metadata { known })
+    // From version 10 on the answer has the topics' ids.
+    let least = if history.is_of_cluster() { 10 } else { 1 };
+    framed(version::<MetadataRequest>(rng, least), &request, correlation, Asked::Metadata { known })
 }
 
 fn alter(topic: String, value: String, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
@@ -244,7 +260,7 @@ fn alter(topic: String, value: String, rng: &mut Rng, correlation: i32) -> (i16,
         AlterableConfig { name: KEY.into(), value: Some(value.as_str().into()), ..Default::default() };
     let resource = AlterConfigsResource {
         resource_type: TOPIC_RESOURCE,
-        resource_name: topic.as_str().into(),
+        resource_name: base_name(&topic).into(),
         configs: vec![config],
         ..Default::default()
     };
@@ -256,7 +272,7 @@ fn alter(topic: String, value: String, rng: &mut Rng, correlation: i32) -> (i16,
 fn describe(topic: String, rng: &mut Rng, history: &History, correlation: i32) -> (i16, Bytes, Asked) {
     let resource = DescribeConfigsResource {
         resource_type: TOPIC_RESOURCE,
-        resource_name: topic.as_str().into(),
+        resource_name: base_name(&topic).into(),
         configuration_keys: Some(vec![KEY.into()]),
         ..Default::default()
     };
@@ -275,7 +291,7 @@ fn trim(partition: Partition, rng: &mut Rng, history: &mut History, correlation:
     history.trim_sent(&partition, offset);
     let part = DeleteRecordsPartition { partition_index: partition.1, offset, ..Default::default() };
     let topic = DeleteRecordsTopic {
-        name: partition.0.as_str().into(),
+        name: base_name(&partition.0).into(),
         partitions: vec![part],
         ..Default::default()
     };
@@ -283,10 +299,14 @@ fn trim(partition: Partition, rng: &mut Rng, history: &mut History, correlation:
     framed(version::<DeleteRecordsRequest>(rng, 0), &request, correlation, Asked::Trim { partition })
 }
 
-fn delete(topic: &str, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
-    let version = version::<DeleteTopicsRequest>(rng, 1);
+fn delete(topic: &str, history: &History, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
+    // In a cluster it is named by its id: the request may be carried out late, when there is another one of its name.
+    let id = history.lives.id(topic).filter(|_| history.is_of_cluster());
+    let version = version::<DeleteTopicsRequest>(rng, if id.is_some() { BY_ID } else { 1 });
     let mut request = DeleteTopicsRequest { timeout_ms: 1_000, ..Default::default() };
-    if version < 6 {
+    if let Some(topic_id) = id {
+        request.topics = vec![DeleteTopicState { name: None, topic_id, ..Default::default() }];
+    } else if version < BY_ID {
         request.topic_names = vec![topic.into()];
     } else {
         request.topics = vec![DeleteTopicState { name: Some(topic.into()), ..Default::default() }];
@@ -294,11 +314,19 @@ fn delete(topic: &str, rng: &mut Rng, correlation: i32) -> (i16, Bytes, Asked) {
     framed(version, &request, correlation, Asked::Delete { topic: topic.to_owned() })
 }
 
+fn learn_ids(reply: &MetadataResponse, history: &mut History) {
+    for topic in &reply.topics {
+        let Some(name) = &topic.name else { continue };
+        history.is_life(&history.lives.latest(name.as_str()), topic.topic_id);
+    }
+}
+
 fn check_metadata(
     reply: &MetadataResponse,
     known: &[(String, i32, u32)],
-    history: &History,
+    history: &mut History,
 ) -> Result<(), String> {
+    learn_ids(reply, history);
     for (name, partitions, era) in known {
         if !history.exists(name) || history.era(name) != *era || history.is_of_cluster() {
             // Its deletion was asked for meanwhile.

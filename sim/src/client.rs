@@ -1,22 +1,24 @@
 //! Simulated clients: they speak encoded frames, keep a record of what they were told, and never trust it.
 
+mod reader;
 mod route;
 
-use route::FETCH_WITH_EPOCHS;
+use reader::{Place, Reading};
 pub(crate) use route::Route;
 
 use crate::admin::Admin;
 use crate::group::Participant;
-use crate::history::{History, Partition, Trimmed};
-use base::{Instant, Rng, Timestamp};
+use crate::history::{History, Partition, base_name};
+use crate::operator::Operator;
+use base::{Instant, Rng, Timestamp, Uuid};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use wire::fetch::FetchRequest;
 use wire::init_producer_id::InitProducerIdRequest;
-use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use wire::list_offsets::ListOffsetsRequest;
 use wire::metadata::{MetadataRequest, MetadataRequestTopic};
 use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use wire::record::{BatchBuilder, BatchMeta, RecordFields, parse_batches};
+use wire::record::{BatchBuilder, BatchMeta, RecordFields};
 use wire::{ApiKey, ErrorCode, Message, Records, Request, Str};
 
 /// What a client waits for.
@@ -36,29 +38,7 @@ enum Awaited {
     Earliest(Reading),
     Admin,
     Group,
-}
-
-/// What a reader knew when it asked.
-#[derive(Clone, Debug)]
-struct Reading {
-    partition: Partition,
-    era: u32,
-    trimmed: Trimmed,
-}
-
-/// Where a reader stands.
-#[derive(Clone, Debug, Default)]
-struct Place {
-    next: i64,
-    /// Where the partition was said to begin.
-    start: i64,
-    found: BTreeMap<i64, u64>,
-    caught_up: bool,
-    /// It has to ask where the partition begins.
-    is_lost: bool,
-    /// It was refused, or noticed itself, what is damaged.
-    was_told: bool,
-    era: u32,
+    Operator,
 }
 
 /// What a client is.
@@ -72,6 +52,8 @@ enum Role {
     Consumer { partition: Partition, reader: Place },
     /// Takes part in a consumer group, or commits offsets.
     Group(Box<Participant>),
+    /// Gives nodes that have lost their disks their votes back.
+    Operator(Operator),
 }
 
 /// One client and its connection.
@@ -95,6 +77,12 @@ pub(crate) fn version<R: Request>(rng: &mut Rng, least: i16) -> i16 {
     i16::try_from(rng.between(low.unsigned_abs().into(), high.unsigned_abs().into())).unwrap_or(high)
 }
 
+/// The same, of those that are not later than `most`.
+fn version_up_to<R: Request>(rng: &mut Rng, least: i16, most: i16) -> i16 {
+    let most = most.min(*R::VERSIONS.end());
+    i16::try_from(rng.between(least.unsigned_abs().into(), most.unsigned_abs().into())).unwrap_or(most)
+}
+
 impl Client {
     pub(crate) fn admin(name: u64, trims: bool) -> Self {
         Self::new(name, Role::Admin(Box::new(Admin::new(name, trims))))
@@ -114,17 +102,22 @@ impl Client {
         Self::new(name, Role::Group(Box::new(participant)))
     }
 
+    pub(crate) const fn operator(name: u64) -> Self {
+        Self::new(name, Role::Operator(Operator::new()))
+    }
+
     const fn new(name: u64, role: Role) -> Self {
         let route = Route::new(1, 0);
         Self { name, role, awaited: None, correlation: 0, padding: 1, connected: false, acts_at: None, route }
     }
 
-    /// The same client in a cluster of so many nodes.
-    pub(crate) fn among(self, nodes: usize) -> Self {
+    /// The same client in a cluster of so many nodes, where partitions have so many replicas.
+    pub(crate) fn among(self, nodes: usize, replicas: i16) -> Self {
         let at = usize::try_from(self.name).unwrap_or(0);
         let mut among = Self { route: Route::new(nodes, at), ..self };
         if let Role::Group(participant) = &mut among.role {
             participant.is_in_cluster = among.route.is_in_cluster();
+            participant.replicas = replicas;
         }
         among
     }
@@ -133,13 +126,13 @@ impl Client {
     pub(crate) const fn partition(&self) -> Option<&Partition> {
         match &self.role {
             Role::Producer { partition, .. } | Role::Consumer { partition, .. } => Some(partition),
-            Role::Admin(_) | Role::Group(_) => None,
+            Role::Admin(_) | Role::Group(_) | Role::Operator(_) => None,
         }
     }
 
     /// True while it looks for the node that it has to ask.
     pub(crate) const fn is_looking(&self) -> bool {
-        self.route.is_lost() && !matches!(self.role, Role::Admin(_))
+        self.route.is_lost() && !matches!(self.role, Role::Admin(_) | Role::Operator(_))
     }
 
     /// The number of its latest request.
@@ -157,7 +150,7 @@ impl Client {
         match &self.role {
             Role::Consumer { reader, .. } => reader.caught_up,
             Role::Group(participant) => participant.is_done(),
-            Role::Admin(_) | Role::Producer { .. } => false,
+            Role::Admin(_) | Role::Producer { .. } | Role::Operator(_) => false,
         }
     }
 
@@ -165,7 +158,7 @@ impl Client {
     pub(crate) fn found(&self) -> Option<(&Partition, i64, &BTreeMap<i64, u64>)> {
         match &self.role {
             Role::Consumer { partition, reader } => Some((partition, reader.start, &reader.found)),
-            Role::Admin(_) | Role::Producer { .. } | Role::Group(_) => None,
+            Role::Admin(_) | Role::Producer { .. } | Role::Group(_) | Role::Operator(_) => None,
         }
     }
 
@@ -181,6 +174,7 @@ impl Client {
         match &mut self.role {
             Role::Group(participant) => participant.disconnected(&mut history.promises),
             Role::Admin(admin) => admin.disconnected(),
+            Role::Operator(operator) => operator.disconnected(),
             Role::Producer { .. } | Role::Consumer { .. } => {}
         }
         if let (Some((_, _, Awaited::Produce { values, sequence, .. })), Role::Producer { again, .. }) =
@@ -214,13 +208,19 @@ impl Client {
             self.awaited = Some((self.correlation, version, Awaited::Admin));
             return Some(frame);
         }
+        if let Role::Operator(operator) = &mut self.role {
+            self.correlation += 1;
+            let (version, frame) = operator.ask(rng, self.correlation);
+            self.awaited = Some((self.correlation, version, Awaited::Operator));
+            return Some(frame);
+        }
         if self.route.is_lost()
             && let Some(partition) = self.partition().cloned()
         {
-            return self.look_for_leader(rng, partition);
+            return self.look_for_leader(rng, history, partition);
         }
         match self.role.clone() {
-            Role::Group(_) | Role::Admin(_) => None,
+            Role::Group(_) | Role::Admin(_) | Role::Operator(_) => None,
             Role::Producer { partition, id: None, .. } => {
                 let _ = partition;
                 let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
@@ -235,9 +235,9 @@ impl Client {
         }
     }
 
-    fn look_for_leader(&mut self, rng: &mut Rng, partition: Partition) -> Option<Bytes> {
+    fn look_for_leader(&mut self, rng: &mut Rng, history: &History, partition: Partition) -> Option<Bytes> {
         let topic = MetadataRequestTopic {
-            name: Some(partition.0.as_str().into()),
+            name: Some(base_name(&partition.0).into()),
             ..MetadataRequestTopic::default()
         };
         let request = MetadataRequest {
@@ -245,7 +245,9 @@ impl Client {
             allow_auto_topic_creation: false,
             ..MetadataRequest::default()
         };
-        self.frame(version::<MetadataRequest>(rng, 4), &request, Awaited::Leader(partition))
+        // From version 10 on the answer has the topic's id.
+        let least = if history.has_lives(&partition.0) { 10 } else { 4 };
+        self.frame(version::<MetadataRequest>(rng, least), &request, Awaited::Leader(partition))
     }
 
     fn produce(
@@ -278,82 +280,22 @@ impl Client {
             ..Default::default()
         };
         let topic = TopicProduceData {
-            name: partition.0.as_str().into(),
+            name: base_name(&partition.0).into(),
+            topic_id: self.route.topic_id(),
             partition_data: vec![data],
             ..Default::default()
         };
         let request =
             ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data: vec![topic], ..Default::default() };
-        // From version 13 on topics are named by id, which this client does not keep.
-        let version = i16::try_from(rng.between(3, 12)).unwrap_or(3);
+        // From version 13 on topics are named by their ids.
+        let version = if self.route.topic_id().is_zero() {
+            version_up_to::<ProduceRequest>(rng, 3, 12)
+        } else {
+            version::<ProduceRequest>(rng, 13)
+        };
         let era = history.era(&partition.0);
         let awaited = Awaited::Produce { partition: partition.clone(), era, values, sequence };
         self.frame(version, &request, awaited)
-    }
-
-    fn read(
-        &mut self,
-        rng: &mut Rng,
-        history: &History,
-        partition: Partition,
-        reader: &Place,
-    ) -> Option<Bytes> {
-        let era = history.era(&partition.0);
-        if era != reader.era
-            && let Role::Consumer { reader, .. } = &mut self.role
-        {
-            *reader = Place { era, ..Place::default() };
-        }
-        let next = if era == reader.era { reader.next } else { 0 };
-        let trimmed = history.trimmed(&partition);
-        let is_lost = era == reader.era && reader.is_lost;
-        let reading = Reading { partition, era, trimmed };
-        if is_lost { self.ask_start(rng, reading) } else { self.fetch(rng, reading, next) }
-    }
-
-    fn ask_start(&mut self, rng: &mut Rng, reading: Reading) -> Option<Bytes> {
-        const EARLIEST: i64 = -2;
-        let part = ListOffsetsPartition {
-            partition_index: reading.partition.1,
-            current_leader_epoch: -1,
-            timestamp: EARLIEST,
-            ..Default::default()
-        };
-        let topic = ListOffsetsTopic {
-            name: reading.partition.0.as_str().into(),
-            partitions: vec![part],
-            ..Default::default()
-        };
-        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        self.frame(version::<ListOffsetsRequest>(rng, 1), &request, Awaited::Earliest(reading))
-    }
-
-    fn fetch(&mut self, rng: &mut Rng, reading: Reading, next: i64) -> Option<Bytes> {
-        let partition = reading.partition.clone();
-        let part = FetchPartition {
-            partition: partition.1,
-            current_leader_epoch: -1,
-            fetch_offset: next,
-            last_fetched_epoch: -1,
-            partition_max_bytes: i32::try_from(rng.between(1, 1 << 20)).unwrap_or(1),
-            ..Default::default()
-        };
-        let topic =
-            FetchTopic { topic: partition.0.as_str().into(), partitions: vec![part], ..Default::default() };
-        let mut request = FetchRequest {
-            replica_id: -1,
-            max_wait_ms: i32::try_from(rng.between(0, 200)).unwrap_or(0),
-            min_bytes: 1,
-            max_bytes: 1 << 20,
-            session_epoch: -1,
-            topics: vec![topic],
-            ..Default::default()
-        };
-        let version = i16::try_from(rng.between(4, 12)).unwrap_or(4);
-        if version >= FETCH_WITH_EPOCHS {
-            request.topics[0].partitions[0].current_leader_epoch = self.route.epoch();
-        }
-        self.frame(version, &request, Awaited::Fetch(reading))
     }
 
     fn frame<R: Request>(&mut self, version: i16, request: &R, awaited: Awaited) -> Option<Bytes> {
@@ -383,6 +325,14 @@ impl Client {
             }
             Awaited::Leader(partition) => {
                 let reply = body::<MetadataRequest>(&mut reader, correlation, version)?;
+                let id = reply.topics.first().map_or(Uuid::ZERO, |topic| topic.topic_id);
+                if history.has_lives(&partition.0) {
+                    if !history.is_life(&partition.0, id) {
+                        // Of a topic that was there before, or will be: whoever was asked has not heard yet.
+                        return Ok(());
+                    }
+                    self.route.know_id(id);
+                }
                 self.route.look_up(&reply, partition.1)
             }
             Awaited::Produce { partition, era, values, sequence } => {
@@ -400,11 +350,15 @@ impl Client {
                     participant.find_way(&mut self.route)?;
                     heard
                 }
-                Role::Admin(_) | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
+                Role::Admin(_) | Role::Producer { .. } | Role::Consumer { .. } | Role::Operator(_) => Ok(()),
             },
             Awaited::Admin => match &mut self.role {
                 Role::Admin(admin) => admin.heard(&mut reader, (correlation, version), history),
-                Role::Group(_) | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
+                Role::Group(_) | Role::Producer { .. } | Role::Consumer { .. } | Role::Operator(_) => Ok(()),
+            },
+            Awaited::Operator => match &mut self.role {
+                Role::Operator(operator) => operator.heard(&mut reader, (correlation, version)),
+                Role::Admin(_) | Role::Group(_) | Role::Producer { .. } | Role::Consumer { .. } => Ok(()),
             },
             Awaited::Earliest(reading) => {
                 let reply = body::<ListOffsetsRequest>(&mut reader, correlation, version)?;
@@ -467,6 +421,7 @@ impl Client {
             | ErrorCode::LeaderNotAvailable
             | ErrorCode::FencedLeaderEpoch
             | ErrorCode::UnknownLeaderEpoch
+            | ErrorCode::UnknownTopicId
                 if self.route.is_in_cluster() =>
             {
                 *again = Some((values, sent_sequence));
@@ -481,85 +436,6 @@ impl Client {
         if let Role::Producer { id, again, .. } = &mut self.role {
             (*id, *again) = (None, None);
         }
-    }
-
-    /// The partition begins there.
-    fn start_at(&mut self, offset: i64) {
-        let Role::Consumer { reader, .. } = &mut self.role else { return };
-        reader.found.retain(|found, _| *found >= offset);
-        (reader.start, reader.next, reader.is_lost) = (offset, offset, false);
-    }
-
-    fn fetched(
-        &mut self,
-        reading: &Reading,
-        code: i16,
-        records: &Bytes,
-        history: &mut History,
-    ) -> Result<(), String> {
-        let Role::Consumer { reader, .. } = &mut self.role else { return Ok(()) };
-        let partition = &reading.partition;
-        if reading.era != history.era(&partition.0) {
-            return Ok(());
-        }
-        if self.route.is_in_cluster() && code != 0 && code != ErrorCode::OffsetOutOfRange.code() {
-            // Whoever leads now knows more; what was read stays read.
-            reader.caught_up = false;
-            self.route.lose();
-            return Ok(());
-        }
-        let is_damaged = history.is_damaged(partition);
-        let is_refused = is_damaged && code != 0 && code != ErrorCode::OffsetOutOfRange.code();
-        reader.caught_up = if code == 0 { records.is_empty() } else { is_refused };
-        reader.was_told |= is_refused;
-        if code != 0 {
-            // After a crash a volatile topic may be shorter than before: start over.
-            reader.is_lost = true;
-            reader.found.clear();
-            return Ok(());
-        }
-        let mut moved = false;
-        for batch in parse_batches(records) {
-            // The last batch may be cut short.
-            let Ok(batch) = batch else {
-                if is_damaged && !moved {
-                    (reader.caught_up, reader.was_told) = (true, true);
-                }
-                break;
-            };
-            match batch.check_crc() {
-                Ok(()) => {}
-                // The client notices: that is what the checksum is for.
-                Err(_) if is_damaged => {
-                    (reader.caught_up, reader.was_told) = (true, true);
-                    return Ok(());
-                }
-                Err(error) => return Err(format!("{partition:?}: a batch with a wrong CRC: {error:?}")),
-            }
-            for record in wire::record::Records::new(batch.payload(), batch.header().record_count) {
-                let record = record.map_err(|error| format!("{partition:?}: {error:?}"))?;
-                let key = record.key.and_then(|key| key.try_into().ok());
-                let value = u64::from_be_bytes(key.ok_or("a record without its key")?);
-                let offset = batch.header().base_offset + i64::from(record.offset_delta);
-                if offset < reader.next {
-                    continue;
-                }
-                if offset < reading.trimmed.acked {
-                    return Err(format!("{partition:?}: {offset} was deleted and is read again"));
-                }
-                if offset != reader.next && !history.traits(&partition.0).is_compacted {
-                    return Err(format!("{partition:?}: who asks for {} reads {offset}", reader.next));
-                }
-                history.saw(partition, offset, value)?;
-                reader.found.insert(offset, value);
-                reader.next = offset + 1;
-                moved = true;
-            }
-            // Compaction may have left no record at the batch's end, or none at all.
-            let end = batch.header().base_offset + i64::from(batch.header().last_offset_delta) + 1;
-            reader.next = reader.next.max(end);
-        }
-        Ok(())
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Participant {
     is_lost: bool,
     /// In a cluster more may go wrong.
     pub(crate) is_in_cluster: bool,
+    /// In how many places the topic is, whose offsets are committed.
+    pub(crate) replicas: i16,
 }
 
 #[derive(Clone, Debug)]
@@ -126,7 +128,8 @@ impl Participant {
 
     fn new(group: &str, kind: Kind) -> Self {
         let group = group.to_owned();
-        Self { group, kind, asked: Asked::Nothing, coordinator: None, is_lost: false, is_in_cluster: false }
+        let (is_lost, is_in_cluster, replicas) = (false, false, 1);
+        Self { group, kind, asked: Asked::Nothing, coordinator: None, is_lost, is_in_cluster, replicas }
     }
 
     /// Tells where to go, if it has learned that.
@@ -161,7 +164,7 @@ impl Participant {
         correlation: i32,
         is_lost: bool,
     ) -> Frame {
-        let call = Call { group: self.group.clone(), correlation };
+        let call = Call { group: self.group.clone(), correlation, replicas: self.replicas };
         if is_lost {
             let (frame, asked) = call.find(rng);
             self.asked = asked;

@@ -1,6 +1,11 @@
 //! What clients were told, and whether the node keeps its word.
 
+mod lives;
+
+pub(crate) use lives::{Lives, base_name};
+
 use crate::promises::Promises;
+use base::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A partition by topic name and number.
@@ -67,18 +72,27 @@ pub(crate) struct History {
     damaged: BTreeSet<Partition>,
     /// What the group coordinator promised.
     pub(crate) promises: Promises,
+    /// Topics that were made again under their names.
+    pub(crate) lives: Lives,
     /// Each node hears of changes in its own time.
     is_of_cluster: bool,
     /// Replicas that a partition has at most.
     replicas: i16,
+    /// Disks are lost: what one disk alone holds is not safe.
+    loses_disks: bool,
     producers: BTreeSet<(i64, i16)>,
 }
 
 /// Topics.
 impl History {
-    pub(crate) fn new(nodes: usize, replicas: i16) -> Self {
+    pub(crate) fn new(nodes: usize, replicas: i16, loses_disks: bool) -> Self {
         let replicas = replicas.min(i16::try_from(nodes).unwrap_or(i16::MAX));
-        Self { is_of_cluster: nodes > 1, replicas, ..Self::default() }
+        Self { is_of_cluster: nodes > 1, replicas, loses_disks, ..Self::default() }
+    }
+
+    /// True if every topic must be where the loss of a disk does not take it away.
+    pub(crate) const fn loses_disks(&self) -> bool {
+        self.loses_disks
     }
 
     pub(crate) const fn replicas(&self) -> i16 {
@@ -93,6 +107,17 @@ impl History {
     /// A producer was given an id: nobody else may have it.
     pub(crate) fn producer_made(&mut self, id: (i64, i16)) -> Result<(), String> {
         if self.producers.insert(id) { Ok(()) } else { Err(format!("two producers are {id:?}")) }
+    }
+
+    /// True for a topic that is there now or was, and may have a successor of the same name: clients know it by its id.
+    pub(crate) fn has_lives(&self, topic: &str) -> bool {
+        self.is_of_cluster && self.traits(topic).is_doomed
+    }
+
+    /// True if the topic with this id is meant. An id that was not seen before is that of the latest topic of its name.
+    pub(crate) fn is_life(&mut self, topic: &str, id: Uuid) -> bool {
+        let is_there = self.exists(topic);
+        self.lives.is(topic, id, is_there)
     }
 
     pub(crate) fn topic_created(&mut self, name: &str, partitions: i32, traits: Traits) {
@@ -126,6 +151,9 @@ impl History {
     /// The topic is gone: what was acknowledged of it must never be read again.
     pub(crate) fn deletion_acked(&mut self, topic: &str) {
         *self.eras.entry(topic.to_owned()).or_default() += 1;
+        if self.is_of_cluster {
+            self.lives.end(topic);
+        }
         for (partition, values) in self.sent.iter_mut().filter(|((name, _), _)| name == topic) {
             let buried = self.buried.entry(partition.clone()).or_default();
             buried.extend(values.iter().filter(|(_, fate)| **fate != Fate::Unknown).map(|(value, _)| value));
@@ -173,8 +201,7 @@ impl History {
     }
 
     pub(crate) fn trim_acked(&mut self, partition: &Partition, low: i64) {
-        // Who leads next may not have heard of it: a leader answers when it has done it itself.
-        let volatile = !self.traits(&partition.0).is_flushed || self.is_of_cluster;
+        let volatile = !self.traits(&partition.0).is_flushed;
         let Some(trimmed) = self.trimmed.get_mut(partition).filter(|_| !volatile) else { return };
         trimmed.acked = trimmed.acked.max(low);
     }

@@ -10,6 +10,7 @@ mod group;
 mod history;
 mod logs;
 mod node;
+mod operator;
 mod promises;
 mod report;
 pub mod script;

@@ -16,7 +16,7 @@ pub(crate) const CLIENTS: Listening = Listening { name: "PLAINTEXT", port: 9092 
 pub(crate) const PEERS: Listening = Listening { name: "PEERS", port: 9093 };
 
 /// Nodes that form the cluster; more than these join it.
-const VOTERS: usize = 3;
+pub(crate) const VOTERS: usize = 3;
 
 /// A listener that every node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub(crate) struct SimNode {
     pub(crate) disk_faulted: bool,
     /// There was no room on the disk once.
     pub(crate) is_starved: bool,
+    /// It has been a member of its cluster.
+    pub(crate) has_served: bool,
     is_in_cluster: bool,
     settings: Overrides,
     reactors: u16,
@@ -108,6 +110,7 @@ impl SimNode {
             is_off: false,
             disk_faulted: false,
             is_starved: false,
+            has_served: false,
             is_in_cluster: options.nodes > 1,
             settings: settings(index, options, swarm, rng),
             reactors: options.reactors,
@@ -220,6 +223,12 @@ impl SimNode {
         self.disk.fail_from(None);
     }
 
+    /// Its disk is gone with all that was on it; there is an empty one in its place.
+    pub(crate) fn lose_disk(&mut self) {
+        self.disk = MemDisk::new();
+        (self.crashed, self.disk_faulted, self.is_starved) = (true, false, false);
+    }
+
     /// True if the running node found its directory closed properly.
     pub(crate) fn claims_to_be_clean(&self) -> bool {
         self.booted().is_some_and(|booted| booted.shared.was_clean())
@@ -291,13 +300,13 @@ fn settings(index: usize, options: &Options, swarm: &Swarm, rng: &Rng) -> Overri
         set("ottla.metadata.snapshot.entries", rng.between(2, 60).to_string()),
     ]);
     if options.nodes > 1 {
-        settings.extend(cluster_settings(index, options, rng));
+        settings.extend(cluster_settings(index, options, swarm, rng));
     }
     settings
 }
 
 /// What a node of a cluster has to know beyond that.
-fn cluster_settings(index: usize, options: &Options, rng: &mut Rng) -> Overrides {
+fn cluster_settings(index: usize, options: &Options, swarm: &Swarm, rng: &mut Rng) -> Overrides {
     let set = |key: &str, value: String| (key.to_owned(), value);
     let listener = |at: Listening| format!("{}://{}:{}", at.name, host(index), at.port);
     let voter = |index: usize| format!("{}@{}:{}", index + 1, host(index), PEERS.port);
@@ -313,6 +322,10 @@ fn cluster_settings(index: usize, options: &Options, rng: &mut Rng) -> Overrides
         set("broker.heartbeat.interval.ms", (session / rng.between(3, 6)).to_string()),
         set("replica.lag.time.max.ms", rng.between(300, 5_000).to_string()),
     ]);
+    if swarm.loses_disks() {
+        // Topics of the cluster's own are as safe as the others.
+        settings.extend([set("min.insync.replicas", "2".into())]);
+    }
     if index < VOTERS {
         settings.extend([set("controller.quorum.voters", voters.join(","))]);
     } else {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bugs that take a cluster to be seen.
-const OF_CLUSTERS: &[Bug] = &[Bug::A1, Bug::A3, Bug::A4, Bug::A7, Bug::A8, Bug::A11, Bug::E10];
+const OF_CLUSTERS: &[Bug] = &[Bug::A1, Bug::A3, Bug::A4, Bug::A7, Bug::A8, Bug::A11, Bug::E7, Bug::E10];
 /// The nodes of a cluster for them.
 const CLUSTER: usize = 3;
 

@@ -34,6 +34,8 @@ pub const OUTAGES: &[&str] = &[
     "rolling restart",
     "left in good order",
     "left in haste",
+    "disk lost",
+    "lost disk made good",
 ];
 
 /// The marks that a campaign must reach.
@@ -75,6 +77,7 @@ pub const MARKS: &[&str] = &[
 /// The marks that a campaign of clusters must reach.
 pub const CLUSTER_MARKS: &[&str] = &[
     "deletion_waits_for_followers",
+    "directory_of_nobody_makes_way",
     "duplicate_batch_found",
     "fenced_broker_told_of",
     "fetch_cut_short",
@@ -94,6 +97,8 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "leadership_lost",
     "log_started_over",
     "log_truncated",
+    "member_came_with_another_disk",
+    "node_admitted",
     "node_leaves",
     "partition_led_anew",
     "produce_timed_out",
@@ -164,10 +169,8 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("link_refused", ANOTHER_CLUSTER),
     ("loaded_group_too_large", BOUND),
     ("log_before_a_fetched_snapshot", SELDOM),
-    ("member_came_with_another_disk", ANOTHER_CLUSTER),
     ("member_forgotten", MEMBERSHIP),
     ("nobody_rejoined", SELDOM),
-    ("node_admitted", FIVE),
     ("null_key_refused", NO_CLIENT),
     ("own_snapshot_outdated", SELDOM),
     ("partition_moved_away", MEMBERSHIP),

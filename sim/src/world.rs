@@ -3,6 +3,7 @@
 mod drive;
 mod faults;
 mod life;
+mod losses;
 mod network;
 mod oracle;
 mod outages;
@@ -22,7 +23,7 @@ use broker::ConnId;
 use network::Network;
 use oracle::Oracle;
 use queue::{Event, Queue};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use swarm::Swarm;
 
 /// What one run is like.
@@ -74,6 +75,8 @@ const STUCK_AFTER: Span = Span::from_secs(3_600);
 /// So is one of more events than this.
 const STEPS_MAX: u64 = 500_000;
 
+/// The name of the client that looks after the cluster.
+const OPERATOR: u64 = 1_000;
 /// By how much clients are slower in a slow run.
 const SLOW: u32 = 1_500;
 
@@ -96,6 +99,10 @@ struct World {
     sent: u32,
     steps: u64,
     calm: bool,
+    /// Directories that nodes have said they know no topic of, and leave alone.
+    strays: BTreeSet<(usize, String)>,
+    /// A node whose disk is lost, until all is well again.
+    lost: Option<usize>,
     /// By how much clients are slower than usual: in a slow run offsets come of age.
     slowness: u32,
 }
@@ -134,7 +141,7 @@ pub fn run(options: Options) -> Outcome {
 impl World {
     fn new(options: Options) -> Self {
         let rng = Rng::new(options.seed);
-        let swarm = Swarm::draw(&mut rng.fork(5), options.nodes);
+        let swarm = Swarm::draw(&mut rng.fork(5), options.nodes, options.replicas);
         let node = |index| SimNode::new(index, &options, &swarm, &rng);
         let mut pace = rng.fork(4);
         let slowness = match options.nodes {
@@ -148,7 +155,7 @@ impl World {
             nodes: (0..options.nodes).map(node).collect(),
             rng: rng.fork(3),
             trace: Trace::new(options.keep_trace),
-            history: History::new(options.nodes, options.replicas),
+            history: History::new(options.nodes, options.replicas, swarm.loses_disks()),
             oracle: Oracle::default(),
             options,
             swarm,
@@ -161,6 +168,8 @@ impl World {
             sent: 0,
             steps: 0,
             calm: false,
+            strays: BTreeSet::new(),
+            lost: None,
             slowness,
         }
     }
@@ -194,6 +203,9 @@ impl World {
             self.add_client(Client::admin(name, self.swarm.trims));
         }
         self.add_participants();
+        if self.swarm.loses_disks() {
+            self.add_client(Client::operator(OPERATOR));
+        }
         for node in 0..self.nodes.len() {
             self.at(Span::ZERO, Event::Start(node));
         }
@@ -228,7 +240,7 @@ impl World {
 
     fn add_client(&mut self, client: Client) {
         let name = client.name;
-        self.clients.insert(name, client.among(self.options.nodes));
+        self.clients.insert(name, client.among(self.options.nodes, self.history.replicas()));
         self.connect(name);
         self.let_act(name, Span::from_millis(1));
     }

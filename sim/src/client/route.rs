@@ -1,7 +1,7 @@
 //! Which node a client talks to, and whether it believes that this is the right one.
 
 use crate::node::{self, CLIENTS};
-use base::Rng;
+use base::{Rng, Uuid};
 use wire::metadata::MetadataResponse;
 
 /// "I do not know."
@@ -20,11 +20,20 @@ pub(crate) struct Route {
     moves: bool,
     /// The epoch of the leader that it has found.
     epoch: i32,
+    /// The topic's id, where a topic may be made again under its name; else zero.
+    topic_id: Uuid,
 }
 
 impl Route {
     pub(crate) const fn new(nodes: usize, at: usize) -> Self {
-        Self { nodes, at: at % nodes, is_lost: nodes > 1, moves: false, epoch: NO_EPOCH }
+        Self {
+            nodes,
+            at: at % nodes,
+            is_lost: nodes > 1,
+            moves: false,
+            epoch: NO_EPOCH,
+            topic_id: Uuid::ZERO,
+        }
     }
 
     /// The node that it talks to.
@@ -35,6 +44,15 @@ impl Route {
     /// The epoch of its partition's leader, as far as it was told.
     pub(crate) const fn epoch(&self) -> i32 {
         self.epoch
+    }
+
+    pub(crate) const fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// It names its topic by this id from now on.
+    pub(crate) const fn know_id(&mut self, id: Uuid) {
+        self.topic_id = id;
     }
 
     pub(crate) const fn is_in_cluster(&self) -> bool {

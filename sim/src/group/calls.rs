@@ -6,6 +6,7 @@ use super::*;
 pub(super) struct Call {
     pub(super) group: String,
     pub(super) correlation: i32,
+    pub(super) replicas: i16,
 }
 
 impl Call {
@@ -32,7 +33,7 @@ impl Call {
         let topic = CreatableTopic {
             name: TOPIC.into(),
             num_partitions: PARTITIONS,
-            replication_factor: 1,
+            replication_factor: self.replicas,
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };

@@ -73,6 +73,9 @@ impl World {
     pub(super) fn carry_out(&mut self, seat: Seat, effects: Effects) -> Result<(), String> {
         for line in &effects.log {
             let node = seat.node + 1;
+            if let Some(dir) = named_stray(&line.text) {
+                self.strays.insert((seat.node, dir.to_owned()));
+            }
             self.trace.event(self.now.as_nanos(), "log", || format!("n{node} {line:?}"));
         }
         if let Some(reason) = effects.fatal {
@@ -221,4 +224,9 @@ impl World {
             None => self.send(conn, super::network::Way::Out, Piece::End),
         }
     }
+}
+
+/// The directory that a node says it leaves alone.
+fn named_stray(line: &str) -> Option<&str> {
+    line.strip_prefix("The directory ")?.strip_suffix(" belongs to no topic; it is left alone")
 }

@@ -61,6 +61,7 @@ impl World {
                 if node.crashed && node.claims_to_be_clean() {
                     return Err("after a crash the directory claims that it was closed".into());
                 }
+                self.nodes[index].has_served |= self.nodes[index].booted().is_some();
                 self.started(index);
                 self.trace_logs(index);
                 self.carry_out(self.seat(index, Owner::Metadata), *effects)

@@ -1,9 +1,10 @@
 //! What must hold of the cluster as a whole, whatever its nodes believe.
 
 use super::World;
+use crate::history::base_name;
 use crate::logs::{Contents, LogOnDisk, difference, read_logs};
 use crate::node::SimNode;
-use base::{BrokerId, PartitionIndex, TopicId};
+use base::{BrokerId, PartitionIndex, TopicId, Uuid};
 use cluster::record_codec::encode_entry;
 use cluster::{Image, PartitionState, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What was seen of the cluster so far.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
+    /// The one cluster that there is.
+    cluster: Option<Uuid>,
     /// A hash of the metadata at each index, and who had it first.
     images: BTreeMap<u64, (u64, usize)>,
     /// The index that was looked at last, per life of a node.
@@ -30,6 +33,10 @@ impl World {
         let Some(image) = image_of(node) else { return Ok(()) };
         if self.oracle.looked.insert((node.index, incarnation), image.index) == Some(image.index) {
             return Ok(());
+        }
+        let cluster = *self.oracle.cluster.get_or_insert(image.cluster_id);
+        if image.cluster_id != cluster {
+            return Err(format!("node {} belongs to another cluster: {}", node.index + 1, image.cluster_id));
         }
         let hash = hash_of(&image);
         let (first, by) = *self.oracle.images.entry(image.index).or_insert((hash, node.index));
@@ -87,6 +94,12 @@ impl World {
         topic.starts_with('t') && !self.history.traits(topic).is_compacted
     }
 
+    /// Nothing of it is ever deleted.
+    fn is_kept_from_zero(&self, topic: &str) -> bool {
+        let traits = self.history.traits(topic);
+        !traits.is_short && !traits.is_trimmed && !traits.is_compacted
+    }
+
     /// Why the cluster is not at rest.
     pub(super) fn unsettled(&self) -> Option<String> {
         if let Some(idle) = self.nodes.iter().find(|node| !node.is_serving()) {
@@ -107,10 +120,32 @@ impl World {
         if live != self.nodes.len() {
             return Some(format!("{live} brokers are not fenced"));
         }
-        latest.topics().find_map(|topic| {
+        let broken = latest.topics().find_map(|topic| {
             let at = topic.partitions.iter().position(|state| !is_whole(state))?;
             Some(format!("{}-{at} is not whole: {:?}", topic.name, topic.partitions[at]))
-        })
+        });
+        broken.or_else(|| self.lost_votes())
+    }
+
+    /// Nothing is left on a disk of topics that are deleted, nor of partitions that are elsewhere; but for what its node cannot
+    /// know to be deleted, and has told its operator of.
+    pub(super) fn check_leftovers(&self) -> Result<(), String> {
+        let Some(image) = self.nodes.first().and_then(image_of) else { return Ok(()) };
+        for node in &self.nodes {
+            let id = BrokerId(i32::try_from(node.index + 1).unwrap_or(0));
+            let is_here = |log: &LogOnDisk| {
+                let topic = image.topic_by_id(log.topic);
+                topic
+                    .and_then(|topic| topic.partition(PartitionIndex(log.index)))
+                    .is_some_and(|p| p.is_on(id))
+                    || self.strays.contains(&(node.index, format!("{}-{}", log.name, log.index)))
+            };
+            let strays = read_logs(&node.disk).into_iter().filter(|log| log.name.starts_with('t'));
+            if let Some(stray) = strays.into_iter().find(|log| !is_here(log)) {
+                return Err(format!("node {id} still has {} of topic {}", stray.extent(), stray.topic));
+            }
+        }
+        Ok(())
     }
 
     /// All replicas hold what is safe; `ends` says how far that goes.
@@ -121,7 +156,10 @@ impl World {
         }
         let Some(image) = self.nodes.first().and_then(image_of) else { return Ok(()) };
         for ((name, index), end) in ends.iter().filter(|((name, _), _)| self.is_kept_as_written(name)) {
-            let Some(topic) = image.topic(name) else { continue };
+            let Some(topic) = image.topic(base_name(name)) else { continue };
+            if self.history.lives.id(name).is_some_and(|id| id != topic.id.0) {
+                return Err(format!("{name} is {} and not what it was made as", topic.id));
+            }
             let Some(state) = topic.partition(PartitionIndex(*index)) else { continue };
             let held_by = |id: &BrokerId| {
                 let on_disk = usize::try_from(id.0 - 1).ok().and_then(|at| logs.get(at));
@@ -130,6 +168,11 @@ impl World {
                     .and_then(|logs| logs.iter().find(own))
                     .ok_or_else(|| format!("{name}-{index}: node {id} has no log"))
             };
+            for id in state.replicas.iter().filter(|_| self.is_kept_from_zero(name)) {
+                if held_by(id)?.batches.first().is_some_and(|batch| batch.base != 0) {
+                    return Err(format!("{name}-{index}: node {id} lacks the beginning"));
+                }
+            }
             let Some((first, others)) = state.replicas.split_first() else { continue };
             for other in others {
                 if let Some(where_) = difference(held_by(first)?, held_by(other)?, *end) {
@@ -142,7 +185,7 @@ impl World {
 }
 
 /// The metadata as a node knows it.
-fn image_of(node: &SimNode) -> Option<std::sync::Arc<Image>> {
+pub(super) fn image_of(node: &SimNode) -> Option<std::sync::Arc<Image>> {
     node.booted().map(|booted| booted.metadata.view().image.clone())
 }
 

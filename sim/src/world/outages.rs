@@ -24,10 +24,12 @@ pub(crate) enum Kind {
     ControllerKill,
     /// One node after the other is stopped and started.
     RollingRestart,
+    /// A node's disk is gone with all that was on it.
+    LostDisk,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::CrashTogether,
         Self::Cut,
         Self::OneWayCut,
@@ -36,6 +38,7 @@ impl Kind {
         Self::Pause,
         Self::ControllerKill,
         Self::RollingRestart,
+        Self::LostDisk,
     ];
 }
 
@@ -46,6 +49,8 @@ pub(super) enum Outage {
     Slow((Place, Place)),
     /// The next node of a rolling restart is stopped.
     Roll(usize),
+    /// A disk is lost until all that it held is elsewhere again.
+    Loss,
 }
 
 impl World {
@@ -74,6 +79,7 @@ impl World {
                 self.report.count("rolling restart");
                 self.roll(0);
             }
+            Kind::LostDisk => self.lose_disk(one),
         }
     }
 
@@ -159,6 +165,7 @@ impl World {
                 self.net.slow.remove(pair);
             }
             Outage::Roll(index) => self.roll(*index),
+            Outage::Loss => self.look_at_loss(),
         }
     }
 

@@ -39,7 +39,7 @@ impl World {
         while self.now < until {
             self.step()?;
         }
-        Ok(())
+        if self.is_cluster() { self.check_leftovers() } else { Ok(()) }
     }
 
     /// Every consumer has read its partition: what it found must be what was promised.

@@ -37,7 +37,12 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    pub(crate) fn draw(rng: &mut Rng, nodes: usize) -> Self {
+    /// True if disks are lost with all that was on them.
+    pub(crate) fn loses_disks(&self) -> bool {
+        self.outages.contains(&Kind::LostDisk)
+    }
+
+    pub(crate) fn draw(rng: &mut Rng, nodes: usize, replicas: i16) -> Self {
         let alone = Self {
             index_interval: if rng.chance(1, 2) { rng.below(500) } else { 4_096 },
             roll_ms_max: if rng.chance(1, 4) { 500 } else { 5_000 },
@@ -54,12 +59,14 @@ impl Swarm {
             fault_millis_max: 2_000,
             outages: Vec::new(),
         };
-        if nodes == 1 { alone } else { alone.in_cluster(rng) }
+        if nodes == 1 { alone } else { alone.in_cluster(rng, replicas) }
     }
 
     /// With more nodes there are more calls; and what has broken needs time to be whole again.
-    fn in_cluster(self, rng: &mut Rng) -> Self {
-        let outages = Kind::ALL.iter().copied().filter(|_| rng.chance(1, 2)).collect();
+    fn in_cluster(self, rng: &mut Rng, replicas: i16) -> Self {
+        let mut outages: Vec<Kind> = Kind::ALL.iter().copied().filter(|_| rng.chance(1, 2)).collect();
+        // Whoever has all that it has on one disk loses it.
+        outages.retain(|kind| *kind != Kind::LostDisk || replicas >= 3);
         Self {
             // What a node finds rotten it cannot get from the others yet.
             flips: 1,
