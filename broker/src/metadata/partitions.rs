@@ -53,19 +53,20 @@ pub(super) fn sweep(
 ) -> Result<(Vec<RemoveDirJob>, Vec<PartitionName>), DiskError> {
     let mut left = dir.deleted_partitions()?;
     let mut strays = Vec::new();
-    for name in dir.partitions()? {
-        let topic = image.topic(name.topic());
-        if name.topic() == METADATA_TOPIC
-            || topic.is_some_and(|topic| topic.partition(name.partition()).is_some())
-        {
-            continue;
-        }
+    for name in dir.partitions()?.into_iter().filter(|name| name.topic() != METADATA_TOPIC) {
+        let is_of = |topic: Option<&Arc<Topic>>| {
+            topic.is_some_and(|topic| topic.partition(name.partition()).is_some())
+        };
         match Log::topic_of(dir, &name) {
+            Ok(Some(id)) if is_of(image.topic_by_id(id)) => {}
             Ok(Some(id)) if removed.contains(&id) => {
                 hit!(deleted_partition_swept);
                 left.push(dir.delete_partition(&name, id)?);
             }
-            Ok(_) | Err(_) => strays.push(name),
+            Ok(Some(_)) => strays.push(name),
+            // It does not say whose it is, or cannot be read: whoever opens the partition sees to that.
+            Ok(None) | Err(_) if is_of(image.topic(name.topic())) => {}
+            Ok(None) | Err(_) => strays.push(name),
         }
     }
     Ok((left, strays))

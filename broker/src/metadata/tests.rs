@@ -2,7 +2,7 @@ use crate::effects::{Input, Mail, Owner};
 use crate::test_cluster::TestCluster;
 use crate::test_node::TestNode;
 use base::TopicId;
-use seglog::disk::{Disk, OpenMode};
+use seglog::disk::{Disk, MemDisk, OpenMode};
 use seglog::text::encode_partition_metadata;
 use std::collections::BTreeSet;
 use std::io::IoSlice;
@@ -299,13 +299,33 @@ fn a_stranger_with_the_id_of_a_member_takes_nothing_from_it() {
     assert!(cluster.log.iter().any(|line| line.contains("lives in this cluster")), "{:#?}", cluster.log);
 }
 
+/// A partition's directory of a topic that nobody has heard of.
+fn leave_behind(disk: &MemDisk, dir: &str) {
+    disk.create_dir(dir).unwrap();
+    let file = disk.open(&format!("{dir}/partition.metadata"), OpenMode::Create).unwrap();
+    let of_another = encode_partition_metadata(TopicId(base::Uuid([9; 16])));
+    file.write_at(&mut [IoSlice::new(of_another.as_bytes())], 0).unwrap();
+}
+
+#[test]
+fn what_an_unknown_topic_has_left_is_named_though_another_has_its_name_elsewhere() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    assert_eq!(create_with(&mut cluster, 1, "t", 1), 0);
+    let leader = usize::try_from(partitions(&mut cluster, 1)[0].0).unwrap();
+    let other = 1 + leader % 3;
+    cluster.kill(other, 100);
+    leave_behind(cluster.disk(other), "t-0");
+    cluster.start(other);
+    cluster.all_serve();
+    let is_named = |line: &String| line.contains("The directory t-0 belongs to no topic");
+    assert!(cluster.log.iter().any(is_named), "{:#?}", cluster.log);
+}
+
 #[test]
 fn what_an_unknown_topic_has_left_makes_way_and_is_not_deleted() {
     let mut node = TestNode::new();
-    node.disk.create_dir("u-0").unwrap();
-    let file = node.disk.open("u-0/partition.metadata", OpenMode::Create).unwrap();
-    let of_another = encode_partition_metadata(TopicId(base::Uuid([9; 16])));
-    file.write_at(&mut [IoSlice::new(of_another.as_bytes())], 0).unwrap();
+    leave_behind(&node.disk, "u-0");
     node.create("u", 1);
     let names = |node: &TestNode| -> Vec<String> {
         node.disk
