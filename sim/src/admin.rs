@@ -19,6 +19,8 @@ use wire::{ErrorCode, Reader, Request};
 const TOPICS: u32 = 4;
 /// The setting that is changed and looked at.
 const KEY: &str = "segment.ms";
+/// In how many places what is acknowledged must be, on some topics.
+const TWO: &str = "2";
 /// The first version of DeleteTopics that knows topics by their ids.
 const BY_ID: i16 = 6;
 /// The number that the wire has for topics among things with settings.
@@ -30,6 +32,7 @@ pub(crate) struct Admin {
     name: u64,
     /// Topics created so far.
     topics: u32,
+    topics_max: u32,
     /// A topic whose deletion was begun, and whether it is known to be gone: it is created again then.
     deleting: Option<(String, bool)>,
     /// It moves beginnings most of the time.
@@ -60,6 +63,7 @@ fn traits(name: &str, history: &History) -> (i32, Traits) {
         is_compacted,
         is_trimmed: !is_compacted && same.chance(1, 3),
         is_doomed: same.chance(1, 4),
+        wants_two: history.is_of_cluster() && replication(name, history).1 == TWO,
     };
     // Beginnings are moved by name, and a node may still have the topic that had the name before.
     let is_trimmed = traits.is_trimmed && !(traits.is_doomed && history.is_of_cluster());
@@ -74,16 +78,17 @@ fn same(name: &str) -> Rng {
 /// In how many places a topic is in a cluster, and how many must have what is acknowledged.
 fn replication(name: &str, history: &History) -> (i16, &'static str) {
     if history.loses_disks() {
-        return (3, "2");
+        return (3, TWO);
     }
     let mut same = same(name).fork(1);
     let factor = if same.chance(2, 3) { 3 } else { i16::try_from(same.between(1, 3)).unwrap_or(1) };
-    (factor, if same.chance(1, 2) { "2" } else { "1" })
+    (factor, if same.chance(1, 2) { TWO } else { "1" })
 }
 
 impl Admin {
-    pub(crate) const fn new(name: u64, trims: bool) -> Self {
-        Self { name, topics: 0, deleting: None, trims, asked: Asked::Nothing }
+    pub(crate) fn new(name: u64, trims: bool, topics_max: Option<u32>) -> Self {
+        let topics_max = topics_max.unwrap_or(TOPICS);
+        Self { name, topics: 0, topics_max, deleting: None, trims, asked: Asked::Nothing }
     }
 
     /// The connection is gone: nobody knows what became of the request.
@@ -107,7 +112,7 @@ impl Admin {
                 delete(topic, history, rng, correlation)
             };
         }
-        if self.topics < TOPICS && rng.chance(1, 2) {
+        if self.topics < self.topics_max && rng.chance(1, 2) {
             return create(&format!("t{}-{}", self.name, self.topics), history, rng, correlation);
         }
         let own = (self.topics > 0)

@@ -84,8 +84,8 @@ fn version_up_to<R: Request>(rng: &mut Rng, least: i16, most: i16) -> i16 {
 }
 
 impl Client {
-    pub(crate) fn admin(name: u64, trims: bool) -> Self {
-        Self::new(name, Role::Admin(Box::new(Admin::new(name, trims))))
+    pub(crate) fn admin(name: u64, trims: bool, topics: Option<u32>) -> Self {
+        Self::new(name, Role::Admin(Box::new(Admin::new(name, trims, topics))))
     }
 
     /// A producer of records whose values have fewer than `padding` bytes.

@@ -33,6 +33,9 @@ pub(crate) struct Traits {
     pub(crate) is_trimmed: bool,
     /// It is deleted and created again.
     pub(crate) is_doomed: bool,
+    /// Two replicas must have what is acknowledged. While there are fewer, who is elected may not have heard that records were
+    /// deleted meanwhile, as in Kafka: the answer waits for those in sync.
+    pub(crate) wants_two: bool,
 }
 
 /// Where a partition may begin.
@@ -201,7 +204,8 @@ impl History {
     }
 
     pub(crate) fn trim_acked(&mut self, partition: &Partition, low: i64) {
-        let volatile = !self.traits(&partition.0).is_flushed;
+        let traits = self.traits(&partition.0);
+        let volatile = !traits.is_flushed || traits.wants_two;
         let Some(trimmed) = self.trimmed.get_mut(partition).filter(|_| !volatile) else { return };
         trimmed.acked = trimmed.acked.max(low);
     }
@@ -236,6 +240,11 @@ impl History {
 impl History {
     pub(crate) fn damage(&mut self, partition: Partition) {
         self.damaged.insert(partition);
+    }
+
+    /// All that was damaged is as it was.
+    pub(crate) fn repaired(&mut self, partition: &Partition) {
+        self.damaged.remove(partition);
     }
 
     pub(crate) fn is_damaged(&self, partition: &Partition) -> bool {

@@ -18,4 +18,4 @@ mod trace;
 mod world;
 
 pub use report::{CLUSTER_MARKS, FAULTS, MARKS, NOT_DEMANDED, OUTAGES, Report};
-pub use world::{Options, Outcome, nodes_of, run};
+pub use world::{Less, Options, Outcome, nodes_of, run};

@@ -23,6 +23,8 @@ pub(crate) struct LogOnDisk {
     pub(crate) name: String,
     pub(crate) index: i32,
     pub(crate) batches: Vec<Stored>,
+    /// No batch of it is damaged.
+    pub(crate) is_whole: bool,
 }
 
 impl LogOnDisk {
@@ -52,20 +54,21 @@ fn read_log(disk: &MemDisk, dir: &str) -> Option<LogOnDisk> {
     let mut files: Vec<String> = disk.list(dir).ok()?.into_iter().map(|entry| entry.name).collect();
     files.retain(|file| file.ends_with(".log"));
     files.sort_unstable();
-    let mut batches = Vec::new();
+    let (mut batches, mut is_whole) = (Vec::new(), true);
     for file in files {
         let bytes = content(disk, &format!("{dir}/{file}"))?;
-        for batch in parse_batches(&bytes).map_while(Result::ok) {
-            if batch.check_crc().is_err() {
+        for batch in parse_batches(&bytes) {
+            let Some(batch) = batch.ok().filter(|batch| batch.check_crc().is_ok()) else {
+                is_whole = false;
                 break;
-            }
+            };
             let header = batch.header();
             let last = header.base_offset + i64::from(header.last_offset_delta);
             let (base, epoch) = (header.base_offset, header.partition_leader_epoch);
             batches.push(Stored { base, last, epoch, crc: header.crc });
         }
     }
-    Some(LogOnDisk { topic, name: name.to_owned(), index: index.parse().ok()?, batches })
+    Some(LogOnDisk { topic, name: name.to_owned(), index: index.parse().ok()?, batches, is_whole })
 }
 
 fn content(disk: &MemDisk, path: &str) -> Option<Vec<u8>> {
@@ -128,7 +131,7 @@ mod tests {
     fn log(batches: &[(i64, i64, i32, u32)]) -> LogOnDisk {
         let stored = |&(base, last, epoch, crc): &_| Stored { base, last, epoch, crc };
         let batches = batches.iter().map(stored).collect();
-        LogOnDisk { topic: TopicId(Uuid([1; 16])), name: "t".into(), index: 0, batches }
+        LogOnDisk { topic: TopicId(Uuid([1; 16])), name: "t".into(), index: 0, batches, is_whole: true }
     }
 
     #[test]

@@ -2,19 +2,26 @@
 #![forbid(unsafe_code)]
 
 mod planted;
+mod shrink;
 
 use base::plant::Bug;
-use ottla_sim::{CLUSTER_MARKS, FAULTS, MARKS, OUTAGES, Options, Outcome, Report, nodes_of, run};
+use ottla_sim::{CLUSTER_MARKS, FAULTS, Less, MARKS, OUTAGES, Options, Outcome, Report, nodes_of, run};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let mut campaign =
-        Campaign { seeds: 1, from: 1, nodes: None, replicas: 3, trace: 0, bug: None, require_all: false };
+        Campaign { seeds: 1, from: 1, nodes: None, replicas: 3, trace: 0, ..Campaign::default() };
+    let mut shrinks = false;
     while let Some(name) = arguments.next() {
-        if name == "--require-all" {
-            campaign.require_all = true;
+        match name.as_str() {
+            "--require-all" => campaign.require_all = true,
+            "--story" => campaign.is_story = true,
+            "--shrink" => shrinks = true,
+            _ => {}
+        }
+        if matches!(name.as_str(), "--require-all" | "--story" | "--shrink") {
             continue;
         }
         let value = arguments.next().unwrap_or_default();
@@ -25,7 +32,15 @@ fn main() -> ExitCode {
             }
             continue;
         }
+        if name == "--less" {
+            match value.parse() {
+                Ok(less) => campaign.less = less,
+                Err(_) => return usage(),
+            }
+            continue;
+        }
         match (name.as_str(), value.parse().ok()) {
+            ("--seed", Some(value)) => (campaign.from, campaign.seeds) = (value, 1),
             ("--seeds", Some(value)) => campaign.seeds = value,
             ("--from", Some(value)) => campaign.from = value,
             ("--nodes", Some(value @ 1..=9)) => campaign.nodes = usize::try_from(value).ok(),
@@ -33,23 +48,25 @@ fn main() -> ExitCode {
             ("--meta", Some(value)) => return Campaign { seeds: value, ..campaign }.compare_twice(),
             ("--hashes", Some(value)) => return Campaign { seeds: value, ..campaign }.print_hashes(),
             ("--bugs", Some(value)) => return planted::search(value),
+            ("--record-bugs", Some(value)) => return planted::record(value),
             ("--replay-bugs", Some(1)) => return planted::replay(),
             ("--trace", Some(value)) => campaign.trace = usize::try_from(value).unwrap_or(0),
             _ => return usage(),
         }
     }
-    campaign.run()
+    if shrinks { shrink::shrink(&campaign.options(campaign.from)) } else { campaign.run() }
 }
 
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ottla-sim [--nodes N] [--replicas N] [--seeds N] [--from SEED] [--bug RULE] [--trace EVENTS] [--require-all] | --meta N | --hashes N | --bugs SEEDS | --replay-bugs 1"
+        "usage: ottla-sim [--nodes N] [--replicas N] [--seeds N] [--from SEED] [--seed SEED] [--bug RULE] [--less LIST] [--trace EVENTS] [--story] [--require-all] [--shrink] | --meta N | --hashes N | --bugs SEEDS | --record-bugs SEEDS | --replay-bugs 1"
     );
     ExitCode::from(2)
 }
 
 /// Seeds to run, and how.
+#[derive(Clone, Debug, Default)]
 struct Campaign {
     seeds: u64,
     from: u64,
@@ -59,6 +76,9 @@ struct Campaign {
     replicas: i16,
     /// Events that a failure shows.
     trace: usize,
+    /// Only what befalls nodes.
+    is_story: bool,
+    less: Less,
     bug: Option<Bug>,
     /// It is red if a fault or a mark was never reached.
     require_all: bool,
@@ -89,7 +109,9 @@ impl Campaign {
     fn options(&self, seed: u64) -> Options {
         let (keep_trace, bug, replicas) = (self.trace, self.bug, self.replicas);
         let nodes = self.nodes.unwrap_or_else(|| nodes_of(seed));
-        Options { keep_trace, bug, replicas, ..Options::new(seed, nodes) }
+        let options =
+            Options { keep_trace, bug, replicas, is_story: self.is_story, ..Options::new(seed, nodes) };
+        options.with(self.less.clone())
     }
 
     /// Prints a hash over everything that happened in each seed, for comparison with another build.
@@ -130,9 +152,8 @@ impl Campaign {
         let (is_alone, is_cluster) = (self.nodes == Some(1), self.nodes.is_some_and(|nodes| nodes > 1));
         let of_one = |list| if is_cluster { &[][..] } else { list };
         let of_many = |list| if is_alone { &[][..] } else { list };
-        // What is rotten in a cluster cannot be got from another node yet.
-        let faults = FAULTS.iter().filter(|fault| !is_cluster || **fault != "bit flip");
-        let faults = faults.chain(of_many(OUTAGES)).filter(|fault| !total.faults.contains_key(**fault));
+        let faults = FAULTS.iter().chain(of_many(OUTAGES));
+        let faults = faults.filter(|fault| !total.faults.contains_key(**fault));
         let marks = of_one(MARKS).iter().chain(of_many(CLUSTER_MARKS));
         faults.chain(marks.filter(|mark| !total.marks.contains_key(**mark))).copied().collect()
     }

@@ -65,9 +65,10 @@ pub(crate) struct SimNode {
     pub(crate) disk_faulted: bool,
     /// There was no room on the disk once.
     pub(crate) is_starved: bool,
+    /// A bit of its metadata has flipped: it may refuse to start.
+    pub(crate) is_rotten: bool,
     /// It has been a member of its cluster.
     pub(crate) has_served: bool,
-    is_in_cluster: bool,
     settings: Overrides,
     reactors: u16,
 }
@@ -110,8 +111,8 @@ impl SimNode {
             is_off: false,
             disk_faulted: false,
             is_starved: false,
+            is_rotten: false,
             has_served: false,
-            is_in_cluster: options.nodes > 1,
             settings: settings(index, options, swarm, rng),
             reactors: options.reactors,
         }
@@ -226,7 +227,7 @@ impl SimNode {
     /// Its disk is gone with all that was on it; there is an empty one in its place.
     pub(crate) fn lose_disk(&mut self) {
         self.disk = MemDisk::new();
-        (self.crashed, self.disk_faulted, self.is_starved) = (true, false, false);
+        (self.crashed, self.disk_faulted, self.is_starved, self.is_rotten) = (true, false, false, false);
     }
 
     /// True if the running node found its directory closed properly.
@@ -263,9 +264,8 @@ impl SimNode {
 
     /// True if a fault that was injected may be the reason why the process ends itself, or refuses to start.
     pub(crate) fn has_reason(&self, told: &str) -> bool {
-        // A member that cannot cut its metadata log for want of room ends; a lone one never has to cut it.
-        let may_be_full = self.is_in_cluster || self.booted().is_none();
-        let is_full = told.contains("no space left") && may_be_full;
+        // Who runs waits for room; who starts says that there is none and is started again.
+        let is_full = told.contains("no space left") && self.booted().is_none();
         self.disk_faulted || (self.is_starved && is_full)
     }
 

@@ -36,6 +36,9 @@ pub const OUTAGES: &[&str] = &[
     "left in haste",
     "disk lost",
     "lost disk made good",
+    "metadata rotten",
+    "disk replaced",
+    "damage repaired",
 ];
 
 /// The marks that a campaign must reach.
@@ -216,6 +219,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// Marks by name.
     pub marks: BTreeMap<&'static str, u64>,
+    /// Faults that were drawn in one run, as they are numbered.
+    pub faults_drawn: u32,
     /// Times the node started.
     pub starts: u64,
     /// Times it crashed.

@@ -7,11 +7,15 @@ pub(crate) struct Trace {
     /// The latest events, oldest first.
     recent: std::collections::VecDeque<String>,
     keep: usize,
+    is_story: bool,
 }
 
+/// Events that are left out of a story: there are thousands of each.
+const EACH: [&str; 3] = ["input", "ask", "reply"];
+
 impl Trace {
-    pub(crate) fn new(keep: usize) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, recent: std::collections::VecDeque::new(), keep }
+    pub(crate) fn new(keep: usize, is_story: bool) -> Self {
+        Self { hash: 0xcbf2_9ce4_8422_2325, recent: std::collections::VecDeque::new(), keep, is_story }
     }
 
     /// Adds bytes to the hash.
@@ -25,7 +29,7 @@ impl Trace {
     pub(crate) fn event(&mut self, at: u64, kind: &str, text: impl FnOnce() -> String) {
         self.add(&at.to_le_bytes());
         self.add(kind.as_bytes());
-        if self.keep > 0 {
+        if self.keep > 0 && !(self.is_story && EACH.contains(&kind)) {
             if self.recent.len() == self.keep {
                 self.recent.pop_front();
             }

@@ -2,6 +2,7 @@
 
 mod drive;
 mod faults;
+mod less;
 mod life;
 mod losses;
 mod network;
@@ -20,6 +21,7 @@ use crate::report::Report;
 use crate::trace::Trace;
 use base::{Instant, Now, Rng, Span, Timestamp, plant};
 use broker::ConnId;
+pub use less::Less;
 use network::Network;
 use oracle::Oracle;
 use queue::{Event, Queue};
@@ -45,15 +47,37 @@ pub struct Options {
     pub reactors: u16,
     /// Events to keep for a failure's trace.
     pub keep_trace: usize,
+    /// Only what befalls nodes is kept, not each of their inputs.
+    pub is_story: bool,
+    /// What is left out.
+    pub less: Less,
 }
 
 impl Options {
+    /// The same run with less in it.
+    #[must_use]
+    pub fn with(self, less: Less) -> Self {
+        let lasts = less.millis.map_or(self.lasts, Span::from_millis);
+        Self { operations: less.operations.unwrap_or(self.operations), lasts, less, ..self }
+    }
+
     /// The run of a seed as CI does it, with so many nodes.
     #[must_use]
     pub const fn new(seed: u64, nodes: usize) -> Self {
         let (operations, seconds) = if nodes == 1 { (2_000, 0) } else { (0, 30) };
         let lasts = Span::from_secs(seconds);
-        Self { seed, nodes, replicas: 3, operations, lasts, bug: None, reactors: 2, keep_trace: 0 }
+        Self {
+            seed,
+            nodes,
+            replicas: 3,
+            operations,
+            lasts,
+            bug: None,
+            reactors: 2,
+            keep_trace: 0,
+            is_story: false,
+            less: Less::NOTHING,
+        }
     }
 }
 
@@ -99,8 +123,12 @@ struct World {
     sent: u32,
     steps: u64,
     calm: bool,
+    /// Counts faults.
+    faults: u32,
     /// Directories that nodes have said they know no topic of, and leave alone.
     strays: BTreeSet<(usize, String)>,
+    /// The node whose files rot.
+    rotten: Option<usize>,
     /// A node whose disk is lost, until all is well again.
     lost: Option<usize>,
     /// By how much clients are slower than usual: in a slow run offsets come of age.
@@ -135,6 +163,7 @@ pub fn run(options: Options) -> Outcome {
     report.millis = world.now.since(Instant::ZERO).as_millis();
     report.committed = world.history.promises.acked;
     report.assigned = world.history.promises.assigned;
+    report.faults_drawn = world.faults;
     Outcome { report, hash: world.trace.hash(), failure }
 }
 
@@ -151,10 +180,10 @@ impl World {
             _ => u32::try_from(pace.between(10, 40)).unwrap_or(10),
         };
         Self {
-            schedule: rng.fork(2),
+            schedule: options.less.salted(rng.fork(2)),
             nodes: (0..options.nodes).map(node).collect(),
-            rng: rng.fork(3),
-            trace: Trace::new(options.keep_trace),
+            rng: options.less.salted(rng.fork(3)),
+            trace: Trace::new(options.keep_trace, options.is_story),
             history: History::new(options.nodes, options.replicas, swarm.loses_disks()),
             oracle: Oracle::default(),
             options,
@@ -168,7 +197,9 @@ impl World {
             sent: 0,
             steps: 0,
             calm: false,
+            faults: 0,
             strays: BTreeSet::new(),
+            rotten: None,
             lost: None,
             slowness,
         }
@@ -193,6 +224,11 @@ impl World {
         Span::from_micros(self.schedule.between(low, high))
     }
 
+    /// True while crashes strike what is under way.
+    const fn may_strike(&self) -> bool {
+        !self.calm && !self.options.less.strikes
+    }
+
     /// True for a run with more than one node.
     const fn is_cluster(&self) -> bool {
         self.options.nodes > 1
@@ -200,9 +236,11 @@ impl World {
 
     fn play(&mut self) -> Result<(), String> {
         for name in 1..=2 {
-            self.add_client(Client::admin(name, self.swarm.trims));
+            self.add_client(Client::admin(name, self.swarm.trims, self.options.less.topics));
         }
-        self.add_participants();
+        if !self.options.less.groups {
+            self.add_participants();
+        }
         if self.swarm.loses_disks() {
             self.add_client(Client::operator(OPERATOR));
         }
@@ -290,7 +328,7 @@ impl World {
                 Ok(())
             }
             Event::Crash(node, incarnation) => {
-                if incarnation == self.nodes[node].incarnation && !self.calm {
+                if incarnation == self.nodes[node].incarnation && self.may_strike() {
                     self.report.count("crash soon after a start");
                     self.crash(node);
                 }

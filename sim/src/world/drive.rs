@@ -199,14 +199,14 @@ impl World {
 
     /// With some probability, lets the disk fail from a coming operation on: a crash inside a call.
     fn maybe_arm_crash(&mut self, node: usize, operations: u64) {
-        if !self.calm && self.rng.chance(1, self.swarm.calls_per_crash) {
+        if self.may_strike() && self.rng.chance(1, self.swarm.calls_per_crash) {
             self.fail_within(node, operations);
         }
     }
 
     /// A deletion moves a beginning and then takes files away: a crash in between must harm neither.
     fn maybe_strike_deletion(&mut self, node: usize) {
-        if !self.calm && self.rng.chance(self.swarm.struck_deletions, 100) {
+        if self.may_strike() && self.rng.chance(self.swarm.struck_deletions, 100) {
             self.fail_within(node, 10);
         }
     }

@@ -2,7 +2,7 @@
 //! that jump.
 
 use super::{Event, SLOW, World};
-use base::Span;
+use base::{BrokerId, PartitionIndex, Span};
 use seglog::disk::{Disk, Fault, OpenMode, Operation};
 
 /// What of a batch's header no checksum covers, in Kafka's format: its base offset and its leader epoch.
@@ -11,8 +11,12 @@ const UNCOVERED: [std::ops::Range<u64>; 2] = [0..8, 12..16];
 impl World {
     pub(super) fn fault(&mut self) -> Result<(), String> {
         let mut again = None;
+        self.faults += u32::from(!self.calm);
+        let is_left_out = self.options.less.faults.contains(&self.faults);
         if !self.calm {
             self.nodes.iter().for_each(|node| node.disk.set_capacity(None));
+        }
+        if !self.calm && !is_left_out {
             let index = self.some_node();
             if self.is_cluster() && self.rng.chance(1, 2) {
                 self.outage();
@@ -104,6 +108,11 @@ impl World {
             return;
         }
         self.report.count("bit flip");
+        if self.is_cluster() {
+            self.rotten = Some(index);
+            self.trace
+                .event(self.now.as_nanos(), "disk", || format!("n{}: {path} is rotten at {at}", index + 1));
+        }
         let bit = at * 8 + self.rng.below(8);
         if disk.flip_bit(&path, bit).is_ok()
             && is_log
@@ -122,7 +131,9 @@ impl World {
             disk.list("").ok()?.into_iter().filter(|entry| entry.is_dir && entry.name.starts_with('t'));
         let dirs: Vec<_> = dirs.filter(|entry| !entry.name.contains('.')).collect();
         let dir = dirs.get(self.rng.index(dirs.len().max(1)))?.name.clone();
-        let is_known = dir.rsplit_once('-').is_some_and(|(topic, _)| self.history.exists(topic));
+        let is_known = dir.rsplit_once('-').is_some_and(|(topic, part)| {
+            self.history.exists(topic) && (!self.is_cluster() || self.may_rot(index, (topic, part)))
+        });
         let kinds = [".log", ".log", ".index", ".timeindex", ".snapshot"];
         let kind = kinds[self.rng.index(kinds.len())];
         let files = disk.list(&dir).ok()?.into_iter().filter(|entry| entry.name.ends_with(kind));
@@ -131,6 +142,20 @@ impl World {
         let at = if at_end { files.len().saturating_sub(1) } else { self.rng.index(files.len().max(1)) };
         let file = files.get(at)?.name.clone();
         is_known.then_some((dir, file))
+    }
+
+    /// True if others hold what is safe of a partition, and will: what one node has of it may rot, on one node of a run.
+    fn may_rot(&self, index: usize, (topic, part): (&str, &str)) -> bool {
+        let is_alone = self.lost.is_none() && self.rotten.is_none_or(|rotten| rotten == index);
+        let own = BrokerId(i32::try_from(index + 1).unwrap_or(0));
+        let part = part.parse().map_or(PartitionIndex(-1), PartitionIndex);
+        let has_others = |image: std::sync::Arc<cluster::Image>| {
+            let state = image.topic(topic).and_then(|topic| topic.partition(part));
+            state.is_some_and(|state| state.isr.iter().chain(&state.elr).any(|id| *id != own))
+        };
+        is_alone
+            && self.history.traits(topic).is_flushed
+            && self.nodes.iter().filter_map(super::oracle::image_of).all(has_others)
     }
 
     pub(super) fn break_connection(&mut self) {

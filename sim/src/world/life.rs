@@ -13,11 +13,12 @@ const LOOKS_EVERY: Span = Span::from_millis(50);
 impl World {
     pub(super) fn start_node(&mut self, index: usize) -> Result<(), String> {
         let now = self.node_now(index);
-        let calm = self.calm;
+        let strikes = self.may_strike();
         let node = &mut self.nodes[index];
         node.start_pending = false;
         let was_off = std::mem::replace(&mut node.is_off, false);
-        if !calm && self.rng.chance(if node.start_crashed { 2 } else { 1 }, 3 * self.swarm.starts_per_crash) {
+        if strikes && self.rng.chance(if node.start_crashed { 2 } else { 1 }, 3 * self.swarm.starts_per_crash)
+        {
             self.fail_within(index, 80);
         }
         if was_off {
@@ -37,6 +38,10 @@ impl World {
 
     fn opened(&mut self, index: usize, started: Started) -> Result<(), String> {
         match started {
+            Started::Refused(_) if self.nodes[index].is_rotten => {
+                self.replace_rotten(index);
+                Ok(())
+            }
             Started::Refused(reason) if self.nodes[index].has_reason(&reason) => {
                 self.report.count("process ended itself");
                 self.crash(index);

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long bytes may be under way before their connection breaks (TCP_USER_TIMEOUT).
 const GIVES_UP_AFTER: Span = Span::from_secs(5);
+/// After so many new connections those are forgotten that nobody has any more.
+const FORGETS_EVERY: u64 = 256;
 /// How often a connection is tried to be opened through a cut, a second apart.
 const DIALS: u32 = 3;
 
@@ -126,6 +128,7 @@ impl Wire {
 impl World {
     /// A client connects to a node that serves.
     pub(super) fn open_for_client(&mut self, name: u64, node: usize) -> ConnId {
+        self.forget_dead();
         let conn = self.net.open(Dialler::Client(name), node, CLIENTS);
         let seat = self.seat(node, self.nodes[node].taker(conn.0));
         if let Some(wire) = self.net.wires.get_mut(&conn) {
@@ -142,6 +145,7 @@ impl World {
         let (Some(listener), Some(node)) = (listener, node) else {
             return Err(format!("node {} dials {}:{}", seat.node + 1, dial.host, dial.port));
         };
+        self.forget_dead();
         let conn = self.net.open(Dialler::Node(seat, dial.link), node, listener);
         self.net.links.insert((seat, dial.link), conn);
         let delay = self.some_micros(20, 2_000);
@@ -336,6 +340,21 @@ impl World {
 
 /// Breaking.
 impl World {
+    /// Now and then, connections are forgotten whose ends are both gone, or know that they have ended.
+    fn forget_dead(&mut self) {
+        if !self.net.next.is_multiple_of(FORGETS_EVERY) {
+            return;
+        }
+        let is_dead = |conn: &ConnId, wire: &Wire| {
+            let is_accepted = wire.acceptor.is_some_and(|seat| self.is_alive(seat)) && !wire.has_ended;
+            !is_accepted && !self.has_dialler(*conn)
+        };
+        let dead = self.net.wires.iter().filter(|(conn, wire)| is_dead(conn, wire)).map(|(conn, _)| *conn);
+        for conn in dead.collect::<Vec<_>>() {
+            self.net.wires.remove(&conn);
+        }
+    }
+
     /// True if nothing gets from one end of the connection to the other that way.
     fn is_cut_off(&self, conn: ConnId, way: Way) -> bool {
         let Some(wire) = self.net.wires.get(&conn) else { return false };

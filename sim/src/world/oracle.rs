@@ -84,6 +84,10 @@ impl World {
         if self.options.keep_trace == 0 {
             return;
         }
+        if let Some(booted) = self.nodes[node].booted() {
+            let line = booted.metadata.quorum_line();
+            self.trace.event(self.now.as_nanos(), "quorum", || format!("n{}: {line}", node + 1));
+        }
         for log in read_logs(&self.nodes[node].disk) {
             self.trace.event(self.now.as_nanos(), "log", || format!("n{} {}", node + 1, log.extent()));
         }
@@ -92,6 +96,25 @@ impl World {
     /// Compaction writes batches anew.
     fn is_kept_as_written(&self, topic: &str) -> bool {
         topic.starts_with('t') && !self.history.traits(topic).is_compacted
+    }
+
+    /// Whether files may be damaged there.
+    fn is_rotten_on(&self, id: BrokerId) -> bool {
+        self.rotten.is_some_and(|node| i32::try_from(node + 1) == Ok(id.0))
+    }
+
+    /// What was damaged and is whole again, as it is to be, must be readable to the last record.
+    pub(super) fn look_at_repairs(&mut self) {
+        let Some(node) = self.rotten else { return };
+        for log in read_logs(&self.nodes[node].disk) {
+            let partition = (log.name, log.index);
+            if self.history.is_damaged(&partition) {
+                self.report.count(if log.is_whole { "damage repaired" } else { "damage not noticed" });
+                if log.is_whole {
+                    self.history.repaired(&partition);
+                }
+            }
+        }
     }
 
     /// Nothing of it is ever deleted.
@@ -121,10 +144,20 @@ impl World {
             return Some(format!("{live} brokers are not fenced"));
         }
         let broken = latest.topics().find_map(|topic| {
-            let at = topic.partitions.iter().position(|state| !is_whole(state))?;
+            let name = self.history.lives.latest(&topic.name);
+            let is_bad = |at: usize| {
+                !is_whole(&topic.partitions[at]) && !self.is_stuck(&name, at, &topic.partitions[at])
+            };
+            let at = (0..topic.partitions.len()).find(|at| is_bad(*at))?;
             Some(format!("{}-{at} is not whole: {:?}", topic.name, topic.partitions[at]))
         });
         broken.or_else(|| self.lost_votes())
+    }
+
+    /// Who leads has a damaged batch that a start does not look at: who is behind cannot get past it.
+    fn is_stuck(&self, topic: &str, index: usize, state: &PartitionState) -> bool {
+        let partition = (topic.to_owned(), i32::try_from(index).unwrap_or(-1));
+        self.history.is_damaged(&partition) && state.leader.is_some_and(|leader| self.is_rotten_on(leader))
     }
 
     /// Nothing is left on a disk of topics that are deleted, nor of partitions that are elsewhere; but for what its node cannot
@@ -168,12 +201,15 @@ impl World {
                     .and_then(|logs| logs.iter().find(own))
                     .ok_or_else(|| format!("{name}-{index}: node {id} has no log"))
             };
-            for id in state.replicas.iter().filter(|_| self.is_kept_from_zero(name)) {
+            let is_sound =
+                |id: &BrokerId| held_by(id).is_ok_and(|log| log.is_whole) || !self.is_rotten_on(*id);
+            let sound: Vec<BrokerId> = state.isr.iter().copied().filter(is_sound).collect();
+            for id in sound.iter().filter(|_| self.is_kept_from_zero(name)) {
                 if held_by(id)?.batches.first().is_some_and(|batch| batch.base != 0) {
                     return Err(format!("{name}-{index}: node {id} lacks the beginning"));
                 }
             }
-            let Some((first, others)) = state.replicas.split_first() else { continue };
+            let Some((first, others)) = sound.split_first() else { continue };
             for other in others {
                 if let Some(where_) = difference(held_by(first)?, held_by(other)?, *end) {
                     return Err(format!("{name}-{index}: nodes {first} and {other} hold {where_}"));

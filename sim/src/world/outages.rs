@@ -26,10 +26,14 @@ pub(crate) enum Kind {
     RollingRestart,
     /// A node's disk is gone with all that was on it.
     LostDisk,
+    /// A bit flips in the metadata that a node has on its disk: it does not start any more, and gets an empty one.
+    RottenMetadata,
+    /// Bits flip in what a node has of partitions.
+    Rot,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::CrashTogether,
         Self::Cut,
         Self::OneWayCut,
@@ -39,6 +43,8 @@ impl Kind {
         Self::ControllerKill,
         Self::RollingRestart,
         Self::LostDisk,
+        Self::RottenMetadata,
+        Self::Rot,
     ];
 }
 
@@ -80,6 +86,9 @@ impl World {
                 self.roll(0);
             }
             Kind::LostDisk => self.lose_disk(one),
+            Kind::RottenMetadata => self.rot_metadata(one),
+            // What a node closes properly is not looked at when it starts; the rest is.
+            Kind::Rot => self.stop(one),
         }
     }
 

@@ -44,6 +44,7 @@ impl World {
 
     /// Every consumer has read its partition: what it found must be what was promised.
     pub(super) fn reckon(&mut self) -> Result<(), String> {
+        self.look_at_repairs();
         let partitions: Vec<Partition> = self
             .clients
             .values()

@@ -3,6 +3,9 @@
 use super::outages::Kind;
 use base::Rng;
 
+/// What ends with an empty disk.
+const LOSSES: [Kind; 2] = [Kind::LostDisk, Kind::RottenMetadata];
+
 /// How often some things happen in a run, and how large others are.
 #[derive(Clone, Debug)]
 pub(crate) struct Swarm {
@@ -39,7 +42,7 @@ pub(crate) struct Swarm {
 impl Swarm {
     /// True if disks are lost with all that was on them.
     pub(crate) fn loses_disks(&self) -> bool {
-        self.outages.contains(&Kind::LostDisk)
+        self.outages.iter().any(|kind| LOSSES.contains(kind))
     }
 
     pub(crate) fn draw(rng: &mut Rng, nodes: usize, replicas: i16) -> Self {
@@ -66,10 +69,9 @@ impl Swarm {
     fn in_cluster(self, rng: &mut Rng, replicas: i16) -> Self {
         let mut outages: Vec<Kind> = Kind::ALL.iter().copied().filter(|_| rng.chance(1, 2)).collect();
         // Whoever has all that it has on one disk loses it.
-        outages.retain(|kind| *kind != Kind::LostDisk || replicas >= 3);
+        outages.retain(|kind| replicas >= 3 || !LOSSES.contains(kind) && *kind != Kind::Rot);
         Self {
-            // What a node finds rotten it cannot get from the others yet.
-            flips: 1,
+            flips: if outages.contains(&Kind::Rot) { self.flips } else { 1 },
             calls_per_crash: if rng.chance(1, 2) { 4_000 } else { 20_000 },
             starts_per_crash: 2,
             down_micros_max: if rng.chance(1, 2) { 500_000 } else { 10_000_000 },

@@ -27,6 +27,12 @@ pub(super) fn lane() -> Result<(), String> {
     CAMPAIGNS.iter().try_for_each(|campaign| run(DEV, campaign))
 }
 
+/// Builds the simulator and hands the arguments on.
+pub(crate) fn seeds(arguments: &[&str]) -> Result<(), String> {
+    run("cargo", &["build", "--quiet", "--locked", "-p", "ottla-sim"])?;
+    run(DEV, arguments)
+}
+
 /// What happens in a seed may depend on nothing but the seed: not on checks that only one build has, nor on what
 /// the compiler makes of the code.
 fn compare_builds() -> Result<(), String> {
