@@ -23,6 +23,10 @@ impl World {
             return;
         }
         self.report.count("disk lost");
+        // What takes a disk may take the power of all.
+        if self.rng.chance(1, 2) {
+            (0..self.nodes.len()).for_each(|other| self.crash(other));
+        }
         self.crash(index);
         self.trace.event(self.now.as_nanos(), "disk", || format!("n{} has an empty one", index + 1));
         self.nodes[index].lose_disk();
