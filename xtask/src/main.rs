@@ -22,6 +22,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
                       only the clusters of the lane `process`: kill -9, pauses, restarts, growth, busy loops, power loss (as
                       root); or of these `grow`, `starved` or `outage`
   net [SEED [ROW]]    only the bad network of the lane `process`: cuts, delays, torn frames, from a seed
+  sim [ARGUMENT]...   seeds in the simulator, as `ottla-sim` takes them: --seeds N --from S, --seed S --shrink
+                      (docs/recipes/reproduce-a-seed.md)
   tidy                the rules of the house: edges, fences, sizes
   bench [cluster | ROW]... [--blocks N] [--seconds S] [--kills N] [--rest S] [--report]
                       this broker, Apache Kafka and the floor, interleaved; `cluster` are the rows of three brokers
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["cluster"] => test::cluster::alone(None),
         ["cluster", what] => test::cluster::alone(Some(what)),
         ["net", rest @ ..] => test::net::alone(rest),
+        ["sim", rest @ ..] => test::sim::seeds(rest),
         ["licences"] => licences::write(),
         ["tidy"] => tidy::check(),
         ["bench", rest @ ..] => bench::main(rest),

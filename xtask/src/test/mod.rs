@@ -14,7 +14,7 @@ mod outage;
 mod power;
 mod process;
 mod script;
-mod sim;
+pub(crate) mod sim;
 mod starved;
 
 use crate::shell::{has, run, say};
