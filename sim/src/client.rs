@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use wire::fetch::FetchRequest;
 use wire::init_producer_id::InitProducerIdRequest;
 use wire::list_offsets::ListOffsetsRequest;
-use wire::metadata::{MetadataRequest, MetadataRequestTopic};
+use wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use wire::record::{BatchBuilder, BatchMeta, RecordFields};
 use wire::{ApiKey, ErrorCode, Message, Records, Request, Str};
@@ -325,15 +325,7 @@ impl Client {
             }
             Awaited::Leader(partition) => {
                 let reply = body::<MetadataRequest>(&mut reader, correlation, version)?;
-                let id = reply.topics.first().map_or(Uuid::ZERO, |topic| topic.topic_id);
-                if history.has_lives(&partition.0) {
-                    if !history.is_life(&partition.0, id) {
-                        // Of a topic that was there before, or will be: whoever was asked has not heard yet.
-                        return Ok(());
-                    }
-                    self.route.know_id(id);
-                }
-                self.route.look_up(&reply, partition.1)
+                self.told_of_leader(&partition, &reply, history)
             }
             Awaited::Produce { partition, era, values, sequence } => {
                 let reply = body::<ProduceRequest>(&mut reader, correlation, version)?;
@@ -378,6 +370,23 @@ impl Client {
                 self.fetched(&reading, part.error_code, records, history)
             }
         }
+    }
+
+    fn told_of_leader(
+        &mut self,
+        partition: &Partition,
+        reply: &MetadataResponse,
+        history: &mut History,
+    ) -> Result<(), String> {
+        if history.has_lives(&partition.0) {
+            let id = reply.topics.first().map_or(Uuid::ZERO, |topic| topic.topic_id);
+            if !history.is_life(&partition.0, id) {
+                // Of a topic that was there before, or will be: whoever was asked has not heard yet.
+                return Ok(());
+            }
+            self.route.know_id(id);
+        }
+        self.route.look_up(reply, partition.1)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "Kafka's codes are many; all but these are findings")]
