@@ -30,6 +30,8 @@ struct Member {
     life: Life,
     disk: MemDisk,
     settings: Overrides,
+    /// Its links are there, and nothing happens any more.
+    is_stopped: bool,
     /// Counts starts: what belongs to an earlier one is void.
     start: u64,
     next_conn: u64,
@@ -151,6 +153,11 @@ impl TestCluster {
         &self.members[id - 1].disk
     }
 
+    /// As SIGSTOP does: nobody is told.
+    pub(crate) fn stop(&mut self, id: usize) {
+        self.members[id - 1].is_stopped = true;
+    }
+
     fn after(&mut self, delay: Span, at: usize, owner: Owner, input: Input) {
         self.push(delay, at, Event::Input(owner, input));
     }
@@ -211,6 +218,9 @@ impl TestCluster {
     }
 
     fn handle(&mut self, at: usize, owner: Owner, input: Input) {
+        if self.members[at].is_stopped {
+            return;
+        }
         let now = self.clock();
         let mut fx = Effects::default();
         // Before there is a node, everything is for the one machine that there is.
@@ -396,7 +406,7 @@ impl Member {
         ];
         let own = own.into_iter().chain(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let settings = own.map(|(key, value)| (key.to_owned(), value)).collect();
-        Self { life: Life::Down, disk: MemDisk::new(), settings, start: 0, next_conn: 0 }
+        Self { life: Life::Down, disk: MemDisk::new(), settings, start: 0, is_stopped: false, next_conn: 0 }
     }
 
     fn boot(&self, id: usize) -> Boot {

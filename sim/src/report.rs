@@ -106,6 +106,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "partition_led_anew",
     "produce_timed_out",
     "question_asked_again",
+    "question_asked_elsewhere",
     "quorum_leader_gone",
     "repeated_answer_dropped",
     "session_expired",

@@ -213,8 +213,22 @@ impl Metadata {
         }
     }
 
+    /// Another leads than whoever was asked, who may be stopped or cut off: the link to it lives on and says nothing.
+    fn ask_who_leads_now(&mut self, now: Now, fx: &mut Effects) {
+        let leads = if self.leading.is_here() { None } else { self.controller_node() };
+        if leads.is_none() && !self.leading.is_here() {
+            return;
+        }
+        let asked = self.remote.under_way.extract_if(.., |_, under_way| Some(under_way.node) != leads);
+        for (_, UnderWay { question, .. }) in asked.collect::<Vec<_>>() {
+            hit!(question_asked_elsewhere);
+            self.put_question(now, question, fx);
+        }
+    }
+
     /// Asks what waits, now that somebody may lead, and gives up what has waited too long.
     pub(super) fn ask_what_waits(&mut self, now: Now, fx: &mut Effects) {
+        self.ask_who_leads_now(now, fx);
         for _ in 0..self.remote.waiting.len() {
             let Some(question) = self.remote.waiting.pop_front() else { break };
             if question.until <= now.mono {

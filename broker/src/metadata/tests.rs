@@ -111,6 +111,23 @@ fn when_the_controller_is_killed_another_leads_within_a_second_and_it_comes_back
 }
 
 #[test]
+fn a_controller_that_falls_silent_takes_nobody_with_it() {
+    // So often that whoever leads is being told that its brokers live in every moment.
+    let mut cluster = TestCluster::new(3, &[("broker.heartbeat.interval.ms", "1")]);
+    cluster.all_serve();
+    let first = cluster.controller().unwrap();
+    let others: Vec<usize> = (1..=3).filter(|id| *id != first).collect();
+    cluster.stop(first);
+    for _ in 0..20 {
+        cluster.run(1_000);
+        let living = brokers(&mut cluster, others[0]);
+        let of_the_others = living.iter().filter(|id| usize::try_from(**id).is_ok_and(|id| id != first));
+        assert_eq!(of_the_others.count(), 2, "{living:?} live, {first} is silent");
+    }
+    assert_eq!(brokers(&mut cluster, others[0]).len(), 2, "the silent one is fenced");
+}
+
+#[test]
 fn what_is_asked_while_nobody_leads_is_answered_once_somebody_does() {
     let mut cluster = TestCluster::new(3, &[]);
     cluster.all_serve();
