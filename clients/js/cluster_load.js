@@ -75,7 +75,7 @@ function listen() {
 
 async function main() {
   listen();
-  const kafka = new Kafka({ brokers: bootstrap.split(","), logLevel: logLevel.NOTHING });
+  const kafka = new Kafka({ brokers: bootstrap.split(","), logLevel: logLevel.WARN });
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
   await producer.connect();
   await Promise.all(partitions.map((partition) => write(producer, partition)));

@@ -47,7 +47,7 @@ pub(crate) fn alone(what: Option<&str>) -> Result<(), String> {
 pub(super) fn run(kills: usize) -> Result<(), String> {
     let mut cluster = Cluster::start("cluster", 3)?;
     create_topics(&cluster, &Client::ALL, &SAFE)?;
-    let mut loads = Loads::start(&Client::ALL, &cluster.bootstrap())?;
+    let mut loads = Loads::start("cluster", &Client::ALL, &cluster.bootstrap())?;
     let mut table = Table { rows: Vec::new(), died: vec![None; 3] };
     let outcome = faults(&mut cluster, &mut loads, &mut table, kills);
     table.print();

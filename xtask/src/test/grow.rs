@@ -13,7 +13,7 @@ const TOPIC: &str = CLIENT.topic();
 pub(super) fn run() -> Result<(), String> {
     let mut cluster = Cluster::start_one("grow", 5)?;
     create_topics(&cluster, &[CLIENT], &[])?;
-    let mut load = Loads::start(&[CLIENT], &cluster.bootstrap())?;
+    let mut load = Loads::start("grow", &[CLIENT], &cluster.bootstrap())?;
     say("\n| step | writes stood still, ms |\n|---|---:|");
     step("two more nodes join and get votes", &mut load, || {
         cluster.restart(1)?;

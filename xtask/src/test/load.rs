@@ -3,7 +3,9 @@
 use super::clients::{environment, jars, package};
 use super::members::Cluster;
 use crate::shell::{capture, root};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Partitions of each topic that is written to.
 pub(super) const PARTITIONS: usize = 3;
 /// Writes stand still where nothing was acknowledged for so many milliseconds.
-const STANDS_STILL: u64 = 200;
+const STANDS_STILL: u64 = 500;
 /// How long writes may stand still once nothing is wrong any more.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -99,34 +101,38 @@ impl Mark {
 /// A client that writes.
 struct Load {
     client: Client,
+    log: PathBuf,
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Load {
-    /// Starts it on a topic that is there.
-    fn start(client: Client, bootstrap: &str) -> Result<Self, String> {
+    /// Starts it on a topic that is there. What it complains of goes to a file beside those of the nodes.
+    fn start(client: Client, lane: &str, bootstrap: &str) -> Result<Self, String> {
         let name = client.name();
         // Two at once would fetch the same packages into the same place.
         let alone = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut program = client.program()?;
         drop(alone);
+        let log = root().join("target/lanes").join(format!("{lane}-{name}.log"));
+        let complaints = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let mut child = program
             .args([bootstrap, client.topic(), &PARTITIONS.to_string(), client.rate()])
             .current_dir(root())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(complaints)
             .spawn()
             .map_err(|error| format!("the program of {name} cannot be started: {error}"))?;
         let output = child.stdout.take().ok_or("no output")?;
-        Ok(Self { client, child, output: BufReader::new(output).lines() })
+        Ok(Self { client, log, child, output: BufReader::new(output).lines() })
     }
 
     fn ask(&mut self, command: &str) -> Result<String, String> {
         let name = self.client.name();
         let input = self.child.stdin.as_mut().ok_or("no input")?;
         writeln!(input, "{command}").map_err(|error| format!("{name} has ended: {error}"))?;
-        let line = self.output.next().ok_or(format!("{name} has ended; its last lines say why"))?;
+        let line = self.output.next().ok_or(format!("{name} has ended; see {}", self.log.display()))?;
         line.map_err(|error| error.to_string())
     }
 
@@ -171,8 +177,9 @@ pub(super) struct Loads(Vec<Load>);
 
 impl Loads {
     /// Starts them on topics that are there, and waits until all have written.
-    pub(super) fn start(clients: &[Client], bootstrap: &str) -> Result<Self, String> {
-        let loads: Result<_, _> = clients.iter().map(|client| Load::start(*client, bootstrap)).collect();
+    pub(super) fn start(lane: &str, clients: &[Client], bootstrap: &str) -> Result<Self, String> {
+        let loads: Result<_, _> =
+            clients.iter().map(|client| Load::start(*client, lane, bootstrap)).collect();
         let mut loads = Self(loads?);
         loads.wait_until_written()?;
         loads.mark()?;

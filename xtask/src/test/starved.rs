@@ -19,7 +19,7 @@ pub(super) fn run() -> Result<(), String> {
     let client = [Client::Librdkafka];
     let cluster = Cluster::start("starved", 3)?;
     create_topics(&cluster, &client, &SAFE)?;
-    let mut loads = Loads::start(&client, &cluster.bootstrap())?;
+    let mut loads = Loads::start("starved", &client, &cluster.bootstrap())?;
     let before = settled(&cluster)?;
     let loops = BusyLoops::start()?;
     loads.mark()?;

@@ -57,7 +57,7 @@ pub(super) fn run(seed: Option<u64>, named: &str) -> Result<(), String> {
     let mut net = Net::new(seed);
     let mut cluster = Cluster::start_behind("net", NODES.len(), SETTINGS, &mut net)?;
     create_topics(&cluster, &Client::ALL, &SAFE)?;
-    let mut loads = Loads::start(&Client::ALL, &cluster.fronts())?;
+    let mut loads = Loads::start("net", &Client::ALL, &cluster.fronts())?;
     let mut table = Table { net, rng: Rng::new(seed), rows: Vec::new() };
     let mut rows = ROWS.iter().filter(|row| row.name.contains(named));
     let outcome = rows.try_for_each(|row| table.row(row, &mut cluster, &mut loads));
