@@ -15,7 +15,7 @@ pub(super) const PARTITIONS: usize = 3;
 /// Writes stand still where nothing was acknowledged for so many milliseconds.
 const STANDS_STILL: u64 = 500;
 /// How long writes may stand still once nothing is wrong any more.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Held by whoever fetches packages.
 static PREPARING: Mutex<()> = Mutex::new(());

@@ -1,5 +1,6 @@
 //! A real `ottla dev` process under test.
 
+use super::members::free_addresses;
 use crate::shell::root;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -38,8 +39,8 @@ impl Node {
     }
 
     fn begin(data: PathBuf, settings: Vec<String>) -> Result<Self, String> {
-        let mut node =
-            Self { child: None, data, settings, address: "127.0.0.1:0".into(), http: String::new() };
+        let address = free_addresses(1)?.remove(0);
+        let mut node = Self { child: None, data, settings, address, http: String::new() };
         node.restart()?;
         Ok(node)
     }

@@ -14,23 +14,25 @@ const LINES: usize = 200;
 
 pub(crate) fn run() -> Result<(), String> {
     crate::shell::run("cargo", &["build", "--quiet", "--locked", "--workspace"])?;
-    kill_loop()?;
-    super::power::run_all()?;
-    clusters()?;
+    side_by_side(&[
+        || super::cluster::run(super::cluster::KILLS).and_then(|()| super::grow::run()),
+        || super::net::run(None, ""),
+        || kill_loop().and_then(|()| super::power::run_all()).and_then(|()| super::outage::run()),
+    ])?;
     super::starved::run()?;
-    super::outage::run()?;
     hostile()?;
     super::metrics::run()?;
     crate::tour::take(&crate::tour::Input::choose(&[])?)
 }
 
-/// Clusters that wait for sessions to end and for clients to come back most of the time: side by side.
-fn clusters() -> Result<(), String> {
+/// What waits for sessions to end, for clients to come back and for file systems most of the time.
+fn side_by_side(parts: &[fn() -> Result<(), String>]) -> Result<(), String> {
     std::thread::scope(|scope| {
-        let net = scope.spawn(|| super::net::run(None, ""));
-        let killed = super::cluster::run(super::cluster::KILLS).and_then(|()| super::grow::run());
-        let net = net.join().map_err(|_| "the bad network panicked".to_owned());
-        killed.and(net.flatten())
+        let parts: Vec<_> = parts.iter().map(|part| scope.spawn(part)).collect();
+        let ends =
+            parts.into_iter().map(|part| part.join().map_err(|_| "a part panicked".to_owned()).flatten());
+        // All of them come to their end before one fails the lane.
+        ends.collect::<Vec<_>>().into_iter().collect()
     })
 }
 
