@@ -51,6 +51,7 @@ const EMPTY: Figure = ("empty_s", "s empty");
 const THOUSAND: Figure = ("thousand_s", "s 1,000 partitions");
 const KILLED: Figure = ("killed_s", "s after kill -9 (10 GB; Kafka 2 GB)");
 const CORE: Figure = ("core_percent", "% of a core");
+const QUIET: Figure = ("quiet_percent", "% of a core by the quiet cluster");
 const P50_MS: Figure = ("p50_ms", "ms p50");
 const P99_MS: Figure = ("p99_ms", "ms p99");
 const MAX_MS: Figure = ("max_ms", "ms at most");
@@ -248,7 +249,7 @@ pub(crate) const ROWS: &[Row] = &[
         cluster::replicated,
         "produce, three replicas, min.insync.replicas 2, acks=all, 1 KiB records, 128 KiB batches, 6 partitions, \
          `replicated`, librdkafka; CPU of all three brokers",
-        &[CPU, MB, CLIENT_CPU],
+        &[CPU, MB, CLIENT_CPU, QUIET],
         &[kafka("throughput, Kafka", MB, AtLeast(3.0)), kafka("CPU, Kafka", CPU, AtMost(0.25))],
     ),
     row(
@@ -262,7 +263,7 @@ pub(crate) const ROWS: &[Row] = &[
         "cluster-single",
         cluster::single,
         "one 100 B record at a time, three replicas, acks=all, closed loop, `replicated`; `flushed` beside",
-        &[P50, P99],
+        &[P50, P99, QUIET],
         &[kafka("p50, Kafka", P50, AtMost(THIRD)), kafka("p99, Kafka", P99, AtMost(THIRD))],
     ),
     row(

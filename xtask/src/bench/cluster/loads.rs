@@ -2,11 +2,11 @@
 //! what it does while it is quiet is in our disfavour.
 
 use super::nodes::Nodes;
-use crate::bench::Bench;
 use crate::bench::broker::On;
 use crate::bench::load::{self, Shape};
 use crate::bench::produce::{FLUSHED, REPLICATED, rounds};
 use crate::bench::series::{Sample, Series};
+use crate::bench::{Bench, now};
 use crate::shell::say;
 
 const LOAD: Shape =
@@ -62,9 +62,11 @@ fn measure(
             let topic = bench.topic_name(partitions);
             bench.cluster(on)?.create((&topic, 3), partitions, &[configs, &[IN_SYNC]].concat())?;
             bench.settle()?;
-            let nodes = bench.cluster(on)?;
-            let sample = run(nodes, &topic)?;
-            nodes.delete(&topic)?;
+            let (start, before) = (now(), bench.quiet_cpu(on)?);
+            let mut sample = run(bench.cluster(on)?, &topic)?;
+            let quiet = (bench.quiet_cpu(on)? - before) / start.elapsed().as_secs_f64() * 100.0;
+            sample.insert("quiet_percent", quiet);
+            bench.cluster(on)?.delete(&topic)?;
             Ok(sample)
         },
     )

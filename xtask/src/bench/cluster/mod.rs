@@ -32,6 +32,12 @@ impl Bench {
         self.cluster_place(on).is_some()
     }
 
+    /// User and system time so far of the cluster that is quiet while this kind is measured.
+    fn quiet_cpu(&mut self, measured: On) -> Result<f64, String> {
+        let quiet = if measured == On::Kafka { On::Ours } else { On::Kafka };
+        self.cluster_place(quiet).as_ref().map_or(Ok(0.0), Nodes::cpu)
+    }
+
     fn cluster_place(&mut self, on: On) -> &mut Option<Nodes> {
         match on {
             On::Ours | On::Floor => &mut self.our_nodes,

@@ -1,6 +1,6 @@
 //! Clusters of three brokers that are measured, as processes with config files.
 
-use crate::bench::broker::{On, format_kafka, java, memory_of};
+use crate::bench::broker::{On, cpu_of, format_kafka, java, memory_of};
 use crate::bench::load::Target;
 use crate::bench::{empty, now, ottla, pause, program};
 use crate::shell::capture;
@@ -141,6 +141,11 @@ impl Nodes {
     /// What a load is put on.
     pub(super) fn target(&self) -> Target {
         Target { servers: self.bootstrap(), pids: self.pids() }
+    }
+
+    /// User and system time of all nodes so far, in seconds.
+    pub(super) fn cpu(&self) -> Result<f64, String> {
+        self.pids().into_iter().map(cpu_of).sum()
     }
 
     /// Resident memory of each node in MiB.
