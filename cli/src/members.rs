@@ -12,7 +12,8 @@ use cluster::config::CORDON_KEY;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The setting that keeps new replicas away from a broker (KIP-1066).
+/// How often it is looked whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The pause before the controller is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
@@ -47,8 +48,11 @@ pub(crate) struct Drain {
 /// `ottla cluster remove`
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
-    /// The node, which holds nothing any more and has ended.
+    /// The node, which holds nothing any more.
     id: i32,
+    /// Wait until its process has ended.
+    #[arg(long)]
+    wait: bool,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -188,6 +192,7 @@ impl Remove {
             patiently(&self.connect, || admin.remove_voter(id, voter.directory)).await?;
             note(&format!("node {id} has no vote any more"));
         }
+        self.gone(&admin).await?;
         match admin.unregister_broker(id).await {
             Err(error) if error.code() == ErrorCode::BrokerIdNotRegistered && voter.is_some() => {}
             other => other?,
@@ -195,22 +200,37 @@ impl Remove {
         say(&format!("node {id} is forgotten"))
     }
 
-    /// Who holds something, or lives, is not removed.
+    /// Who holds something is not removed.
     async fn check(&self, admin: &Admin) -> Done {
         let id = self.id;
-        let (cluster, topics) = (admin.describe_cluster().await?, admin.describe_all_topics().await?);
+        let topics = admin.describe_all_topics().await?;
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
-        let held = partitions.filter(|partition| partition.replicas.contains(&id)).count();
-        if held > 0 {
-            return Err(Failure::failed(format!(
+        match partitions.filter(|partition| partition.replicas.contains(&id)).count() {
+            0 => Ok(()),
+            held => Err(Failure::failed(format!(
                 "node {id} holds {held} partitions: run `ottla cluster drain {id} --wait` first"
-            )));
+            ))),
         }
-        match cluster.brokers.iter().find(|broker| broker.id == id) {
-            Some(broker) if !broker.is_fenced => {
-                Err(Failure::failed(format!("node {id} lives: end its process first, else it comes back")))
+    }
+
+    /// Who lives would come back. Its vote is taken before: one of two is needed for that as long as it is there.
+    async fn gone(&self, admin: &Admin) -> Done {
+        let id = self.id;
+        let mut is_told = false;
+        loop {
+            let cluster = admin.describe_cluster().await?;
+            if !cluster.brokers.iter().any(|broker| broker.id == id && !broker.is_fenced) {
+                return Ok(());
             }
-            Some(_) | None => Ok(()),
+            if !self.wait {
+                let text = format!("node {id} lives: end its process, then run this again (or use --wait)");
+                return Err(Failure::failed(text));
+            }
+            if !is_told {
+                note(&format!("node {id} is forgotten as soon as its process has ended: end it now"));
+                is_told = true;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
