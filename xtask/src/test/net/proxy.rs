@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 
 /// What a node says first to another.
 const PEER_GREET: i16 = 20_000;
-/// No first frame is longer.
-const FIRST_MAX: usize = 1_024;
+/// Size, key, version, number, and the length of the client id: what every request begins with.
+const HEAD: usize = 14;
+/// What a greeting has between the client id and the end of the node's id: no tags, the cluster's id, the node's.
+const GREETING: usize = 1 + 16 + 4;
+/// No client id is longer.
+const NAME_MAX: usize = 256;
 /// Keeps what it has of a frame for its next connection, and ends when that makes no sense (kafkajs 2.2.4,
 /// `Connection.processData`): what it is told ends between frames.
 const FRAGILE: &[u8] = b"kafkajs";
@@ -108,7 +112,7 @@ fn take_calls(socket: &TcpListener, door: &std::sync::Arc<Door>, sky: &Shared, s
 /// Connects who calls with what is behind the door, unless a cut is between them.
 fn connect(caller: TcpStream, door: &Door, sky: &Shared, mut rng: Rng) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
-    let first = read_frame(&caller).map_err(failed)?;
+    let first = read_beginning(&caller).map_err(failed)?;
     let caller_is = caller_in(&first).ok_or("no request of Kafka's protocol")?;
     let from = match door.listener {
         Listener::Nodes => End::Node(caller_is.node.ok_or("no node")?),
@@ -223,16 +227,19 @@ fn drip(mut target: &TcpStream, bytes: &[u8], pace: Option<u64>) -> io::Result<(
     Ok(())
 }
 
-fn read_frame(mut caller: &TcpStream) -> io::Result<Vec<u8>> {
-    let mut size = [0; 4];
-    caller.read_exact(&mut size)?;
-    let length = usize::try_from(u32::from_be_bytes(size)).unwrap_or(usize::MAX);
-    if length > FIRST_MAX {
+/// As much of the first request as says who calls. The request may be a long one: kafkajs goes on where it was when it
+/// connects again.
+fn read_beginning(mut caller: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = [0; HEAD];
+    caller.read_exact(&mut head)?;
+    let is_greeting = head[4..6] == PEER_GREET.to_be_bytes();
+    let name = usize::try_from(i16::from_be_bytes([head[12], head[13]])).unwrap_or(0);
+    if name > NAME_MAX {
         return Err(ErrorKind::InvalidData.into());
     }
-    let mut frame = [&size[..], &vec![0; length]].concat();
-    caller.read_exact(&mut frame[4..])?;
-    Ok(frame)
+    let mut rest = vec![0; name + if is_greeting { GREETING } else { 0 }];
+    caller.read_exact(&mut rest)?;
+    Ok([&head[..], &rest].concat())
 }
 
 /// What the first frame says of who calls.
@@ -243,7 +250,6 @@ struct Caller {
     is_fragile: bool,
 }
 
-/// Size, key, version, number, client id; a greeting goes on with no tags, cluster id, node id.
 fn caller_in(frame: &[u8]) -> Option<Caller> {
     let key = i16::from_be_bytes(*frame.get(4..)?.first_chunk()?);
     let rest = frame.get(12..)?;
@@ -277,5 +283,15 @@ mod tests {
         let asks = [&[0, 0, 0, 17][..], &[0, 18], &[0; 6], &[0, 7], b"kafkajs"].concat();
         assert_eq!(caller_in(&asks), Some(Caller { node: None, is_fragile: true }));
         assert_eq!(caller_in(&asks[..15]), None);
+    }
+
+    #[test]
+    fn a_first_request_may_be_longer_than_what_is_read_of_it() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let (server, _) = socket.accept().unwrap();
+        let asks = [&[0, 1, 0, 0][..], &[0, 0], &[0; 6], &[0, 7], b"kafkajs"].concat();
+        client.write_all(&asks).unwrap();
+        assert_eq!(read_beginning(&server).unwrap(), asks);
     }
 }
