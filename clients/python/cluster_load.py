@@ -37,8 +37,8 @@ def delivered(partition):
 
 
 def mark():
-    now = time.monotonic()
     with lock:
+        now = time.monotonic()
         # A gap that has not ended yet counts, too.
         gaps = [max(longest[p], now - last[p]) for p in range(PARTITIONS)]
         longest[:] = [0.0] * PARTITIONS
@@ -46,8 +46,8 @@ def mark():
 
 
 def look():
-    now = time.monotonic()
     with lock:
+        now = time.monotonic()
         return [now - last[p] for p in range(PARTITIONS)]
 
 
