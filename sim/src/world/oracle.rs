@@ -154,10 +154,12 @@ impl World {
         broken.or_else(|| self.lost_votes())
     }
 
-    /// Who leads has a damaged batch that a start does not look at: who is behind cannot get past it.
+    /// Who leads has a damaged batch, and nobody else holds all that is safe: who is behind cannot get past it.
     fn is_stuck(&self, topic: &str, index: usize, state: &PartitionState) -> bool {
         let partition = (topic.to_owned(), i32::try_from(index).unwrap_or(-1));
-        self.history.is_damaged(&partition) && state.leader.is_some_and(|leader| self.is_rotten_on(leader))
+        let is_only = |leader| state.isr.iter().chain(&state.elr).all(|holder| *holder == leader);
+        self.history.is_damaged(&partition)
+            && state.leader.is_some_and(|leader| self.is_rotten_on(leader) && is_only(leader))
     }
 
     /// Nothing is left on a disk of topics that are deleted, nor of partitions that are elsewhere; but for what its node cannot
