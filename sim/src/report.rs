@@ -117,6 +117,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
 /// Held by `every_script_holds_on_the_machine`.
 pub(crate) const NO_CLIENT: &str = "no simulated client asks for it; a script does";
 const ALL_IN_MEMORY: &str = "the page cache is never dropped under the node; a unit test does it";
+const NO_RACK: &str = "simulated clients read from leaders; the tests of whole clusters read in racks";
 const SELDOM: &str = "a few seeds in a thousand reach it, too few to demand it of each campaign";
 const BOUND: &str = "a bound that is far above what a run reaches; a unit test reaches it";
 const QUORUM: &str = "whole quorums run in `quorum/tests/members`, which demands it, or its unit tests do";
@@ -155,7 +156,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("fetch_session_evicted", NO_CLIENT),
     ("follower_begins_with_the_batch", SELDOM),
     ("follower_of_an_earlier_life", SELDOM),
-    ("follower_read", NO_CLIENT),
+    ("follower_read", NO_RACK),
     ("follower_session_refused", SELDOM),
     ("foreign_group_record_skipped", WRITTEN_BY_KAFKA),
     ("founder_finds_a_cluster", SELDOM),
@@ -192,7 +193,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("quorum_leaver_hands_over", QUORUM),
     ("quorum_refused_message", QUORUM),
     ("quorum_snapshot_of_an_earlier_leader", QUORUM),
-    ("reader_sent_nearer", NO_CLIENT),
+    ("reader_sent_nearer", NO_RACK),
     ("report_of_a_stranger", ANOTHER_CLUSTER),
     ("retention_deleted", SELDOM),
     ("server_says_who_it_is", FIVE),
