@@ -21,15 +21,15 @@ pub struct Topic {
     pub id: TopicId,
     /// True when nobody chose a replication factor.
     pub implicit_factor: bool,
-    /// Its partitions, by number.
-    pub partitions: Vec<PartitionState>,
+    /// Its partitions, by number; each shared between images for as long as it stays as it is.
+    pub partitions: Vec<Arc<PartitionState>>,
 }
 
 impl Topic {
     /// The partition of this number.
     #[must_use]
     pub fn partition(&self, index: PartitionIndex) -> Option<&PartitionState> {
-        self.partitions.get(usize::try_from(index.0).ok()?)
+        self.partitions.get(usize::try_from(index.0).ok()?).map(|state| &**state)
     }
 
     /// True for topics that belong to the platform and not to a user.
@@ -241,8 +241,8 @@ impl Image {
         let Some(topic) = self.names.get(&id).and_then(|name| self.topics.get_mut(name)) else { return };
         let partitions = &mut Arc::make_mut(topic).partitions;
         match usize::try_from(index.0) {
-            Ok(at) if at < partitions.len() => partitions[at] = state.clone(),
-            Ok(at) if at == partitions.len() => partitions.push(state.clone()),
+            Ok(at) if at < partitions.len() => partitions[at] = Arc::new(state.clone()),
+            Ok(at) if at == partitions.len() => partitions.push(Arc::new(state.clone())),
             // Partitions are written in the order of their numbers, so a gap cannot come from our own log.
             Ok(_) | Err(_) => return,
         }
@@ -358,10 +358,10 @@ impl Delta {
 fn topic_records(topic: &Topic) -> impl Iterator<Item = Record> + '_ {
     let head =
         Record::Topic { name: topic.name.clone(), id: topic.id, implicit_factor: topic.implicit_factor };
-    let partition = |(index, state): (usize, &PartitionState)| Record::Partition {
+    let partition = |(index, state): (usize, &Arc<PartitionState>)| Record::Partition {
         topic: topic.id,
         index: PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX)),
-        state: state.clone(),
+        state: (**state).clone(),
     };
     core::iter::once(head).chain(topic.partitions.iter().enumerate().map(partition))
 }

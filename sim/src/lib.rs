@@ -13,6 +13,7 @@ mod node;
 mod operator;
 mod promises;
 mod report;
+pub mod scale;
 pub mod script;
 mod trace;
 mod world;

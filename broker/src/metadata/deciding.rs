@@ -18,6 +18,8 @@ use wire::EncodeError;
 const ENTRY_BYTES_MAX: usize = 1 << 20;
 /// The pause between a broker's coming and what follows from it.
 const BALANCE_AFTER: Span = Span::from_secs(1);
+/// The pause between moves and the election of those that are preferred then.
+const LEADERS_AFTER: Span = Span::from_secs(30);
 /// Records per entry of a decision that is larger.
 const RECORDS_PER_ENTRY: usize = 2_000;
 
@@ -41,7 +43,7 @@ pub(super) struct Leading {
     pub(super) sessions_due: Instant,
     /// When it is looked at what follows from brokers that have come.
     balance_due: Option<Instant>,
-    /// When preferred replicas are to lead again.
+    /// When it is looked at it anyway, and preferred replicas are to lead again.
     leaders_due: Instant,
 }
 
@@ -182,9 +184,15 @@ impl Metadata {
             self.leading.sessions_due = now.mono;
             fx.wake(now.mono);
         }
-        if let controller::Reply::Balanced { is_more: true } = answer {
-            self.leading.balance_due = Some(now.mono + BALANCE_AFTER);
-            fx.wake(now.mono + BALANCE_AFTER);
+        if let controller::Reply::Balanced { is_more, has_moved } = answer {
+            if *is_more {
+                self.leading.balance_due = Some(now.mono + BALANCE_AFTER);
+                fx.wake(now.mono + BALANCE_AFTER);
+            }
+            if *has_moved {
+                self.leading.leaders_due = self.leading.leaders_due.min(now.mono + LEADERS_AFTER);
+                fx.wake(self.leading.leaders_due);
+            }
         }
     }
 
@@ -264,18 +272,18 @@ impl Metadata {
         if !self.leading.is_here() || self.committed.brokers().nth(1).is_none() {
             return;
         }
-        let leaders = self.node.config.auto_leader_rebalance && self.leading.leaders_due <= now.mono;
-        if leaders {
+        let is_time = self.leading.leaders_due <= now.mono;
+        if is_time {
             self.leading.leaders_due = now.mono + self.node.config.leader_imbalance_check;
         }
-        if leaders || self.leading.balance_due.is_some_and(|due| due <= now.mono) {
+        if is_time || self.leading.balance_due.is_some_and(|due| due <= now.mono) {
             self.leading.balance_due = None;
+            let leaders = is_time && self.node.config.auto_leader_rebalance;
             self.decide(now, Asker::Sessions, Command::Balance { leaders }, fx);
         }
-        let leaders_due = self.node.config.auto_leader_rebalance.then_some(self.leading.leaders_due);
-        if let Some(due) = self.leading.balance_due.into_iter().chain(leaders_due).min() {
-            fx.wake(due);
-        }
+        let due =
+            self.leading.balance_due.map_or(self.leading.leaders_due, |at| at.min(self.leading.leaders_due));
+        fx.wake(due);
     }
 }
 

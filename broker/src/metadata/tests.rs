@@ -204,6 +204,26 @@ fn add_voter(cluster: &mut TestCluster, through: usize, id: usize) -> i16 {
 }
 
 #[test]
+fn nodes_that_come_get_their_share_of_replicas_and_of_leaders() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    for name in ["a", "b", "c", "d", "e"] {
+        assert_eq!(create_with(&mut cluster, 1, name, 2), 0);
+    }
+    cluster.add(&[]);
+    cluster.add(&[]);
+    cluster.all_serve();
+    cluster.run(60_000);
+    let all = partitions(&mut cluster, 5);
+    assert!(all.iter().all(|(_, replicas, isr)| replicas.len() == 2 && isr.len() == 2), "{all:?}");
+    for id in 1..=5 {
+        let holds = all.iter().filter(|(_, replicas, _)| replicas.contains(&id)).count();
+        let leads = all.iter().filter(|(leader, ..)| *leader == id).count();
+        assert!((3..=5).contains(&holds) && (1..=3).contains(&leads), "node {id}: {all:?}");
+    }
+}
+
+#[test]
 fn one_node_becomes_three_and_survives_the_first() {
     let mut cluster = TestCluster::new(1, &[("default.replication.factor", "3")]);
     cluster.all_serve();

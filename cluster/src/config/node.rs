@@ -12,6 +12,17 @@ use base::{BrokerId, Span};
 /// Keys that Kafka does not have.
 pub(super) const OWN_KEYS: &[ConfigKey] = &[
     row(
+        crate::controller::BALANCER_KEY,
+        Kind::Boolean,
+        Some("true"),
+        Valid::Any,
+        Update::Dynamic,
+        None,
+        Effect::Used(
+            "Whether replicas and preferred leaders move by themselves to brokers that have fewer; set it for the cluster.",
+        ),
+    ),
+    row(
         DURABILITY_KEY,
         Kind::String,
         Some("flushed"),

@@ -4,6 +4,7 @@
 //! The owner keeps two images: the committed one, and a *speculative* one onto which each decision is replayed
 //! at once. Decisions read the speculative image; when this node stops leading, it is dropped.
 
+mod balance;
 mod brokers;
 mod configs;
 mod lifecycle;
@@ -22,6 +23,7 @@ use alloc::vec::Vec;
 use base::{BrokerId, Decision, Instant, Machine, Now, PartitionIndex, ProducerId, Rng, Span, TopicId, Uuid};
 use wire::ErrorCode;
 
+pub use balance::BALANCER_KEY;
 pub use brokers::{FEATURES, FeatureUpdate};
 pub use configs::{ConfigChange, ConfigOp, Subject};
 pub use lifecycle::{Alive, Heartbeat};
@@ -204,6 +206,8 @@ pub enum Reply {
     Balanced {
         /// There is more to do when that has happened.
         is_more: bool,
+        /// Replicas are on the move now, or others are preferred.
+        has_moved: bool,
     },
     /// Done, or refused as a whole.
     Done(Outcome<()>),
@@ -311,7 +315,7 @@ impl Machine for Controller {
                 moves::elect(image, election, partitions, &mut records)
             }
             Command::UnregisterBroker { id } => moves::unregister(image, soft, id, &mut records),
-            Command::Balance { leaders } => moves::balance(image, soft, leaders, &mut records),
+            Command::Balance { leaders } => balance::balance(image, soft, leaders, &mut records),
             Command::UpdateFeatures { updates, validate_only } => {
                 brokers::update_features(image, updates, validate_only, &mut records)
             }

@@ -1,6 +1,4 @@
-//! Replicas and leaders that move: because somebody asks, or because brokers have come and the plan asks for it.
-//!
-//! The plan leaves no choices to whoever carries it out: the same image always leads to the same decision.
+//! Replicas and leaders that move because somebody asks for it.
 
 use super::partitions::min_isr_of;
 use super::topics::check_assignment;
@@ -8,18 +6,12 @@ use super::{Defaults, Outcome, Refusal, Reply, partitions};
 use crate::image::{Delta, Image, Topic};
 use crate::partition::PartitionState;
 use crate::record::Record;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{BrokerId, PartitionIndex};
 use wire::ErrorCode;
-
-/// Partitions that the plan moves at a time: copies share the network with clients.
-const MOVING_MAX: usize = 20;
-/// Leaders that one decision changes.
-const ELECTIONS_MAX: usize = 1_000;
 
 /// Where a partition's replicas are to go; `None` takes back a move that is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,96 +172,4 @@ fn only_copy(image: &Image, id: BrokerId) -> Option<(Arc<str>, PartitionIndex)> 
         let mut all = (0..).map(PartitionIndex).zip(&topic.partitions);
         all.find(|(_, state)| is_only(state)).map(|(index, _)| (topic.name.clone(), index))
     })
-}
-
-/// What follows from the brokers that there are: topics whose factor nobody chose get the replicas that they lack, and
-/// preferred replicas lead, if `leaders` says so. Says whether there is more to do once this is done.
-pub(super) fn balance(image: &Image, soft: &Defaults, leaders: bool, records: &mut Vec<Record>) -> Reply {
-    let mut plan = Plan::new(image);
-    let mut is_more = false;
-    for topic in image.topics() {
-        let target = usize::try_from(soft.target_factor(&topic.name)).unwrap_or(1).min(plan.replicas.len());
-        let min_isr = min_isr_of(image, soft, topic);
-        for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
-            let next = if topic.implicit_factor && !state.is_moving() && state.replicas.len() < target {
-                is_more |= plan.moving >= MOVING_MAX;
-                plan.grow(state, target).map(|to| state.move_to(&to, min_isr, |id| image.serves(id)))
-            } else if leaders && records.len() < ELECTIONS_MAX {
-                state.prefer(|id| image.serves(id))
-            } else {
-                None
-            };
-            records.extend(next.map(|state| Record::Partition { topic: topic.id, index, state }));
-        }
-    }
-    Reply::Balanced { is_more }
-}
-
-/// Brokers that may get replicas, how many they have, and of how many they are the preferred leader.
-struct Plan<'a> {
-    image: &'a Image,
-    replicas: BTreeMap<BrokerId, usize>,
-    preferred: BTreeMap<BrokerId, usize>,
-    moving: usize,
-}
-
-impl<'a> Plan<'a> {
-    fn new(image: &'a Image) -> Self {
-        let living = image.brokers().filter(|broker| image.takes_replicas(broker));
-        let mut replicas: BTreeMap<BrokerId, usize> = living.map(|broker| (broker.id, 0)).collect();
-        let states = || image.topics().flat_map(|topic| &topic.partitions);
-        for id in states().flat_map(|state| &state.replicas) {
-            if let Some(count) = replicas.get_mut(id) {
-                *count += 1;
-            }
-        }
-        let mut preferred = BTreeMap::new();
-        for first in states().filter_map(|state| state.replicas.first()) {
-            *preferred.entry(*first).or_default() += 1;
-        }
-        let moving = states().filter(|state| state.is_moving()).count();
-        Self { image, replicas, preferred, moving }
-    }
-
-    /// The replicas with as many more as are wanted, each where the fewest are, in a rack that has none if there is one.
-    /// `None` if enough partitions move already.
-    fn grow(&mut self, state: &PartitionState, target: usize) -> Option<Vec<BrokerId>> {
-        if self.moving >= MOVING_MAX {
-            return None;
-        }
-        let mut to = state.replicas.clone();
-        while to.len() < target {
-            let next = self.next_beside(&to)?;
-            *self.replicas.entry(next).or_default() += 1;
-            to.push(next);
-        }
-        self.moving += 1;
-        self.prefer_who_leads_least(&mut to);
-        Some(to)
-    }
-
-    /// Whoever was there first need not lead for ever: the preferred leader is who leads the fewest.
-    fn prefer_who_leads_least(&mut self, to: &mut [BrokerId]) {
-        let led = |id: &BrokerId| self.preferred.get(id).copied().unwrap_or(0);
-        let before = to.first().copied();
-        // The first one counts itself already.
-        let key = |(at, id): &(usize, &BrokerId)| (led(id) - usize::from(*at == 0).min(led(id)), *at);
-        let Some((at, first)) = to.iter().enumerate().min_by_key(key).map(|(at, id)| (at, *id)) else {
-            return;
-        };
-        to[..=at].rotate_right(1);
-        if let Some(count) = before.and_then(|id| self.preferred.get_mut(&id)) {
-            *count -= 1;
-        }
-        *self.preferred.entry(first).or_default() += 1;
-    }
-
-    fn next_beside(&self, to: &[BrokerId]) -> Option<BrokerId> {
-        let rack = |id: BrokerId| self.image.broker(id).and_then(|broker| broker.rack.as_deref());
-        let racks: BTreeSet<_> = to.iter().filter_map(|id| rack(*id)).collect();
-        let candidates = self.replicas.iter().filter(|(id, _)| !to.contains(id));
-        candidates
-            .min_by_key(|(id, count)| (rack(**id).is_some_and(|rack| racks.contains(rack)), **count, **id))
-            .map(|(id, _)| *id)
-    }
 }

@@ -219,7 +219,7 @@ fn change(
         let mut config = None;
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             let config = config.get_or_insert_with(|| config_of(image, soft, topic));
-            let next = next(state, config).filter(|next| next != state);
+            let next = next(state, config).filter(|next| *next != **state);
             records.extend(next.map(|state| Record::Partition { topic: topic.id, index, state }));
         }
     }

@@ -53,7 +53,7 @@ impl World {
     }
 
     fn partition(&self, topic: &str) -> crate::PartitionState {
-        self.image.as_ref().unwrap().topic(topic).unwrap().partitions[0].clone()
+        self.image.as_ref().unwrap().topic(topic).unwrap().partitions[0].as_ref().clone()
     }
 
     fn ask(&mut self, command: Command) -> Reply {
@@ -467,4 +467,5 @@ fn a_leader_changes_who_is_in_sync_and_every_refusal_has_kafkas_code() {
     assert_eq!(world.partition("t"), changed);
 }
 
+mod balance;
 mod moves;

@@ -8,6 +8,7 @@ use crate::record::Record;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use base::{BrokerId, PartitionIndex, TopicId};
 use wire::ErrorCode;
@@ -105,7 +106,7 @@ pub(super) fn create(
 fn create_one(
     image: &Image,
     defaults: &mut Defaults,
-    placement: &mut Placement,
+    placement: &mut Placement<'_>,
     topic: &NewTopic,
 ) -> Outcome<(CreatedTopic, Vec<Record>)> {
     check_new_name(image, &topic.name)?;
@@ -161,7 +162,7 @@ fn check_new_name(image: &Image, name: &str) -> Outcome<()> {
 
 fn place_automatically(
     defaults: &Defaults,
-    placement: &mut Placement,
+    placement: &mut Placement<'_>,
     topic: &NewTopic,
 ) -> Outcome<Vec<Vec<BrokerId>>> {
     let count = match topic.partitions {
@@ -249,8 +250,10 @@ pub(super) fn check_assignment(image: &Image, replicas: &[BrokerId], width: usiz
     Ok(())
 }
 
-/// Chooses replicas round robin over the usable brokers, starting after the last choice.
-struct Placement {
+/// Chooses replicas round robin over the usable brokers, starting after the last choice. With each round the other replicas
+/// stand one broker further on, so that what one broker leads is led by many others when it is lost, not by its neighbour.
+struct Placement<'a> {
+    image: &'a Image,
     brokers: Vec<BrokerId>,
     next: usize,
 }
@@ -266,9 +269,9 @@ fn by_turns_of_racks(image: &Image) -> Vec<BrokerId> {
     (0..deepest).flat_map(|turn| racks.values().filter_map(move |rack| rack.get(turn).copied())).collect()
 }
 
-impl Placement {
-    fn new(image: &Image) -> Self {
-        Self { brokers: by_turns_of_racks(image), next: image.topic_count() }
+impl<'a> Placement<'a> {
+    fn new(image: &'a Image) -> Self {
+        Self { image, brokers: by_turns_of_racks(image), next: image.topic_count() }
     }
 
     fn place(&mut self, count: i32, factor: Factor, target: i16) -> Outcome<Vec<Vec<BrokerId>>> {
@@ -289,9 +292,24 @@ impl Placement {
     }
 
     fn one(&mut self, width: usize) -> Vec<BrokerId> {
-        let start = self.next;
+        let count = self.brokers.len();
+        let (round, start) = (self.next / count, self.next % count);
         self.next += 1;
-        (0..width).map(|k| self.brokers[(start + k) % self.brokers.len()]).collect()
+        let mut chosen = vec![self.brokers[start]];
+        let other = |k: usize| self.brokers[(start + 1 + (round + k) % (count - 1)) % count];
+        while chosen.len() < width {
+            let mut rest = (0..count - 1).map(other).filter(|id| !chosen.contains(id)).peekable();
+            let first = rest.peek().copied();
+            // A rack that has none yet comes first.
+            let next = rest.find(|id| !self.is_in_rack_of(*id, &chosen)).or(first);
+            chosen.extend(next);
+        }
+        chosen
+    }
+
+    fn is_in_rack_of(&self, id: BrokerId, others: &[BrokerId]) -> bool {
+        let rack = |id: BrokerId| self.image.broker(id).and_then(|broker| broker.rack.as_deref());
+        rack(id).is_some_and(|own| others.iter().any(|other| rack(*other) == Some(own)))
     }
 }
 
@@ -348,7 +366,7 @@ pub(super) fn grow(
     Reply::Changed(outcomes.collect())
 }
 
-fn grow_one(image: &Image, placement: &mut Placement, wanted: &GrowTopic) -> Outcome<Vec<Record>> {
+fn grow_one(image: &Image, placement: &mut Placement<'_>, wanted: &GrowTopic) -> Outcome<Vec<Record>> {
     let unknown =
         || Refusal::new(ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicOrPartition.message());
     let topic = image.topic(&wanted.name).ok_or_else(unknown)?;

@@ -1,54 +1,7 @@
 //! Replicas and leaders that move, and brokers that come back.
 
+use super::balance::{all_in_sync, factor_of};
 use super::*;
-
-fn factor_of(world: &World, topic: &str) -> usize {
-    world.partition(topic).replicas.len()
-}
-
-/// The leader of a partition says that all its replicas are in sync.
-fn all_in_sync(world: &mut World, name: &str) {
-    let topic = world.image.as_ref().unwrap().topic(name).unwrap().clone();
-    for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
-        let change = IsrChange {
-            from: state.leader.unwrap(),
-            leader_epoch: state.leader_epoch,
-            partition_epoch: state.partition_epoch,
-            isr: state.replicas.iter().map(|id| (*id, -1)).collect(),
-        };
-        let epoch = world.image.as_ref().unwrap().broker(change.from).unwrap().epoch;
-        let broker = change.from;
-        let changes = vec![PartitionChange { topic: topic.id, index, change }];
-        let reply = world.ask(Command::AlterPartitions { broker, epoch, changes });
-        assert!(matches!(&reply, Reply::Partitions(outcomes) if outcomes[0].is_ok()), "{reply:?}");
-    }
-}
-
-#[test]
-fn topics_whose_factor_nobody_chose_grow_as_brokers_come_and_others_do_not() {
-    let mut world = World::new(1);
-    world.create(topic("implicit", 2, -1)).unwrap();
-    world.create(topic("chosen", 2, 1)).unwrap();
-    assert_eq!(world.ask(Command::Balance { leaders: false }), Reply::Balanced { is_more: false });
-    assert_eq!(factor_of(&world, "implicit"), 1);
-    world.start(BrokerId(1));
-    world.start(BrokerId(2));
-    world.ask(Command::Balance { leaders: false });
-    let growing = world.partition("implicit");
-    assert_eq!((growing.replicas.len(), growing.adding.len(), growing.leader), (3, 2, Some(BrokerId(0))));
-    assert_eq!(factor_of(&world, "chosen"), 1);
-    all_in_sync(&mut world, "implicit");
-    let grown = world.partition("implicit");
-    assert_eq!((grown.isr.len(), grown.is_moving()), (3, false));
-    let first =
-        |index: usize| world.image.as_ref().unwrap().topic("implicit").unwrap().partitions[index].replicas[0];
-    assert_ne!(first(0), first(1), "the preferred leaders are spread");
-    world.ask(Command::Balance { leaders: true });
-    let before = world.partition("implicit");
-    assert_eq!(before.leader, before.replicas.first().copied());
-    world.ask(Command::Balance { leaders: true });
-    assert_eq!(world.partition("implicit"), before, "once is enough");
-}
 
 fn reassign(world: &mut World, to: Option<&[i32]>, may_change_factor: bool) -> Outcome<()> {
     let to = to.map(|ids| ids.iter().copied().map(BrokerId).collect());
