@@ -331,7 +331,7 @@ fn all_serve(machines: &Machines, brokers: usize) -> bool {
 
 fn partitions(image: &Image) -> impl Iterator<Item = (base::TopicId, PartitionIndex, &PartitionState)> {
     let all = image.topics().flat_map(|topic| topic.partitions.iter().zip(0..).map(move |at| (topic.id, at)));
-    all.map(|(topic, (state, index))| (topic, PartitionIndex(index), state))
+    all.map(|(topic, (state, index))| (topic, PartitionIndex(index), &**state))
 }
 
 fn led_by(image: &Image, id: BrokerId) -> usize {
