@@ -5,11 +5,11 @@
 //! a marker keeps it closed over restarts of the process until the machine has booted anew, when what is read
 //! comes from the device again, or until the operator removes it.
 
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::durable::{read_small, remove_if_there, seal, sync_parent, unseal, write_small};
 use crate::names::FENCED;
-use base::hit;
-use std::sync::OnceLock;
+use base::{hit, planted};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 const MAGIC: [u8; 4] = *b"OTFE";
 const VERSION: u32 = 1;
@@ -18,6 +18,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Fence {
     cause: OnceLock<DiskError>,
+    /// Held while the whole file system is flushed, until the fence says what came of it.
+    flushing: Mutex<()>,
 }
 
 impl Fence {
@@ -26,9 +28,24 @@ impl Fence {
         self.cause.get()
     }
 
+    /// Flushes the whole file system, and closes the directory if that fails. One at a time: the kernel tells of a
+    /// failed write once, and whoever hears of it speaks for all who wait here (rule B1).
+    pub(crate) fn sync_fs(&self, disk: &dyn Disk, boot: &str) -> Result<(), DiskError> {
+        let _alone = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        if planted!(B1) {
+            return disk.sync_fs();
+        }
+        self.cause().map_or(Ok(()), |cause| Err(cause.clone()))?;
+        disk.sync_fs().inspect_err(|error| self.trip(disk, boot, error))
+    }
+
     /// Closes the directory. Memory first, so that nothing is acknowledged after this; the marker as well as
     /// the device still allows.
     pub(crate) fn trip(&self, disk: &dyn Disk, boot: &str, cause: &DiskError) {
+        // A simulated crash is the end of the process, not of the device.
+        if cause.kind == DiskErrorKind::Crashed {
+            return;
+        }
         if self.cause.set(cause.clone()).is_ok() {
             hit!(directory_fenced);
             let _ = write_small(disk, FENCED, &seal(MAGIC, VERSION, boot.as_bytes()));

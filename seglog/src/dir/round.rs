@@ -109,16 +109,10 @@ impl LogDir {
         let files: usize = jobs.iter().map(|job| job.files.len()).sum();
         if files >= SYNC_FS_FILES {
             hit!(round_flushed_file_system);
-            self.disk.sync_fs()?;
+            self.sync_fs()?;
             return Ok(outcomes);
         }
-        let files = || jobs.iter().flat_map(|job| &job.files).chain(&written);
-        if files().nth(1).is_some() {
-            // The device gets all of them to work at before the first is waited for: six files of 200 B or of
-            // 128 KiB take 0.36 and 0.95 ms instead of 0.62 and 1.75. Threads that each wait for one take longer.
-            files().for_each(|file| file.write_behind(0, 0));
-        }
-        files().try_for_each(|file| file.sync_data())?;
+        sync_each(jobs.iter().flat_map(|job| &job.files).chain(&written))?;
         self.sync_dirs(jobs)?;
         Ok(outcomes)
     }
@@ -176,4 +170,15 @@ impl LogDir {
         write_small(&*self.disk, path, content.as_bytes())?;
         Ok(Some(*change))
     }
+}
+
+/// Makes a few files durable. The device gets all of them to work at before the first is waited for: six files of 200 B
+/// or of 128 KiB take 0.36 and 0.95 ms instead of 0.62 and 1.75. Threads that each wait for one take longer.
+pub(super) fn sync_each<'f>(
+    mut files: impl Iterator<Item = &'f Arc<dyn DiskFile>> + Clone,
+) -> Result<(), DiskError> {
+    if files.clone().nth(1).is_some() {
+        files.clone().for_each(|file| file.write_behind(0, 0));
+    }
+    files.try_for_each(|file| file.sync_data())
 }

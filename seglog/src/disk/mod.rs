@@ -72,7 +72,10 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// `NotFound`, `Io`. After an error nothing may be acknowledged from this directory (rule B1).
     fn sync_dir(&self, dir: &str) -> Result<(), DiskError>;
 
-    /// Makes the whole file system durable; cheaper than many [`DiskFile::sync_data`].
+    /// Makes the whole file system durable, names included; cheaper than many [`DiskFile::sync_data`]. On Linux it
+    /// tells of writes that failed since 5.8 (syncfs(2)), of each failure once: two of these calls at a time might
+    /// have one hear what was the other's. What failed before the directory was opened and another program was told
+    /// of is not told again; [`DiskFile::check_written`] knows of it.
     ///
     /// # Errors
     /// `Io`. After an error nothing may be acknowledged from this directory (rule B1).
@@ -131,6 +134,14 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `Io`, `NoSpace`. Must never be retried: the pages look clean and are not (rule B1).
     fn sync_data(&self) -> Result<(), DiskError>;
+
+    /// Waits for writes to the device that are under way, and tells whether one of this file has failed of which
+    /// nobody was told through any handle: as [`DiskFile::sync_data`] would, but it begins no write and makes nothing
+    /// durable. After [`Disk::sync_fs`] it costs next to nothing.
+    ///
+    /// # Errors
+    /// As [`DiskFile::sync_data`].
+    fn check_written(&self) -> Result<(), DiskError>;
 
     /// Cuts or extends (with zeros) the file.
     ///

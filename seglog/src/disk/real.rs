@@ -160,6 +160,16 @@ impl RealFile {
     fn failed(&self, errno: Errno, operation: Operation) -> DiskError {
         failed(errno, operation, &self.path)
     }
+
+    #[expect(unsafe_code, reason = "rustix does not know sync_file_range")]
+    fn sync_range(&self, at: i64, length: i64, flags: libc::c_uint) -> Result<(), Errno> {
+        let file = self.file.as_raw_fd();
+        // SAFETY: the descriptor is open as long as `self`, and no memory is handed over.
+        match unsafe { libc::sync_file_range(file, at, length, flags) } {
+            0 => Ok(()),
+            _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        }
+    }
 }
 
 impl DiskFile for RealFile {
@@ -209,13 +219,10 @@ impl DiskFile for RealFile {
         let _hint = fs::fadvise(&self.file, at, NonZeroU64::new(length), Advice::WillNeed);
     }
 
-    #[expect(unsafe_code, reason = "rustix does not know sync_file_range")]
     fn write_behind(&self, at: u64, length: u64) {
         let (Ok(at), Ok(length)) = (i64::try_from(at), i64::try_from(length)) else { return };
-        let file = self.file.as_raw_fd();
-        // SAFETY: the descriptor is open as long as `self`, and no memory is handed over. Its outcome is of no
-        // interest: what cannot be written is found out by the flush.
-        let _hint = unsafe { libc::sync_file_range(file, at, length, libc::SYNC_FILE_RANGE_WRITE) };
+        // What cannot be written is found out by the flush.
+        let _hint = self.sync_range(at, length, libc::SYNC_FILE_RANGE_WRITE);
     }
 
     fn reserve(&self, at: u64, bytes: u64) {
@@ -230,6 +237,11 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> Result<(), DiskError> {
         retry_on_intr(|| fs::fdatasync(&self.file)).map_err(|errno| self.failed(errno, Operation::Sync))
+    }
+
+    fn check_written(&self) -> Result<(), DiskError> {
+        retry_on_intr(|| self.sync_range(0, 0, libc::SYNC_FILE_RANGE_WAIT_BEFORE))
+            .map_err(|errno| self.failed(errno, Operation::Sync))
     }
 
     fn truncate(&self, length: u64) -> Result<(), DiskError> {

@@ -229,6 +229,10 @@ impl DiskFile for MemFile {
         lost.map_or(Ok(()), Err)
     }
 
+    fn check_written(&self) -> Result<(), DiskError> {
+        self.disk.state().begin(Operation::Sync, &self.path)
+    }
+
     fn truncate(&self, length: u64) -> Result<(), DiskError> {
         let mut state = self.disk.state();
         state.begin(Operation::Truncate, &self.path)?;
