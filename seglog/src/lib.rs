@@ -23,6 +23,7 @@ pub use index::TimePoint;
 pub use log::{
     AppendError, Appended, CheckpointDone, CheckpointJob, DeleteJob, Log, LogConfig, LogDamage, OpenLogError,
     OpenReport, Origin, ReadError, ReadSlice, RecordCodec, RemoveJob, SwapJob, TimeHit, Truncation,
+    Unsettled,
 };
 pub use names::PartitionName;
 pub use scan::Damage;

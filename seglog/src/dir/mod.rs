@@ -7,6 +7,7 @@ mod fence;
 mod partition;
 mod points;
 mod round;
+mod settle;
 #[cfg(test)]
 mod tests;
 

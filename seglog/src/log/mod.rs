@@ -20,6 +20,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod truncate;
+mod unsettled;
 
 pub use append::{Appended, Origin};
 pub(crate) use checkpoint::Lease;
@@ -33,6 +34,7 @@ pub use read::ReadSlice;
 pub use retention::{DeleteJob, RemoveJob};
 pub use search::{RecordCodec, TimeHit};
 pub(crate) use search::{read_batch, read_records};
+pub use unsettled::Unsettled;
 
 use crate::dir::{Indexed, LogDir, PartitionKey};
 use crate::epochs::{EpochCache, EpochEnd};

@@ -5,7 +5,7 @@
 
 use super::claim::claim;
 use super::recover::{Recovery, Seat};
-use super::{Log, LogConfig, LogDamage, OpenLogError, ReadError};
+use super::{Log, LogConfig, LogDamage, OpenLogError, ReadError, Unsettled};
 use crate::compact::complete_swaps;
 use crate::dir::{FlushPoint, LogDir, PartitionKey};
 use crate::disk::{Disk, DiskErrorKind};
@@ -67,11 +67,25 @@ impl Log {
         config: LogConfig,
         now: Now,
     ) -> Result<Self, OpenLogError> {
+        Self::create_unsettled(dir, name, topic, config, now)?.settle()
+    }
+
+    /// As [`Log::create`], but what was recovered is left to be made durable.
+    ///
+    /// # Errors
+    /// Any [`OpenLogError`].
+    pub fn create_unsettled(
+        dir: &Arc<LogDir>,
+        name: &PartitionName,
+        topic: TopicId,
+        config: LogConfig,
+        now: Now,
+    ) -> Result<Unsettled, OpenLogError> {
         match dir.disk().create_dir(&name.to_string()) {
             Err(error) if error.kind == DiskErrorKind::AlreadyExists => {}
             other => other?,
         }
-        Self::open(dir, name, topic, config, now).map(|(log, _)| log)
+        Self::open_unsettled(dir, name, topic, config, now)
     }
 
     /// Opens the log in an existing partition directory and recovers it. Waits for the device.
@@ -85,6 +99,23 @@ impl Log {
         config: LogConfig,
         now: Now,
     ) -> Result<(Self, OpenReport), OpenLogError> {
+        let unsettled = Self::open_unsettled(dir, name, topic, config, now)?;
+        let report = unsettled.report();
+        Ok((unsettled.settle()?, report))
+    }
+
+    /// As [`Log::open`], but what was recovered is left to be made durable. Waits for the device only where something
+    /// was interrupted that has to be completed first.
+    ///
+    /// # Errors
+    /// Any [`OpenLogError`].
+    pub fn open_unsettled(
+        dir: &Arc<LogDir>,
+        name: &PartitionName,
+        topic: TopicId,
+        config: LogConfig,
+        now: Now,
+    ) -> Result<Unsettled, OpenLogError> {
         if dir.fenced().is_some() {
             return Err(OpenLogError::Fenced);
         }
@@ -101,15 +132,15 @@ impl Log {
         let start = point.unwrap_or_default().start;
         let recovery = Recovery::new(dir, &path, &config, point).run(&listing)?;
         let (report, epochs) = (recovery.report, recovery.epochs.clone());
+        let in_doubt = recovery.in_doubt();
         let name = name.clone();
         let mut log = recovery.into_log(Seat { dir: Arc::clone(dir), name, key, start, now })?;
         log.load_epochs(&epochs)?;
         log.load_producers(listing.snapshots, point, now)?;
-        log.finish_deletion()?;
         if let Some(metadata) = metadata {
             log.flush.mark_new(metadata);
         }
-        Ok((log, report))
+        Ok(Unsettled::new(log, in_doubt, report))
     }
 
     /// The topic that a partition directory belongs to.
@@ -177,7 +208,7 @@ impl Log {
 
     /// Removes segments before the start, whose deletion was interrupted. Only now: their batches may have been
     /// needed to know the producers.
-    fn finish_deletion(&mut self) -> Result<(), OpenLogError> {
+    pub(super) fn finish_deletion(&mut self) -> Result<(), OpenLogError> {
         match self.delete_before(self.start.0) {
             Some(job) => Ok(job.run()?.run()?),
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! Recovering a log's segments when it is opened.
 //!
-//! What is past the flush point is checked byte by byte, cut at the first bad batch, and flushed before anybody
-//! sees it (rule B6). What is below is walked by its headers from the last index entry on. The batch that ends at
+//! What is past the flush point is checked byte by byte, cut at the first bad batch, and in doubt until it is settled:
+//! flushed, before anybody sees it (rule B6). What is below is walked by its headers from the last index entry on. The batch that ends at
 //! the flush point says where the log ends, so it is compared with its checksum as well; all others are left to
 //! their readers. Damage down there is refused, never cut (rule B9).
 
@@ -12,8 +12,7 @@ use super::flush::FlushState;
 use super::open::{Listing, OpenReport, Truncation, remove_segment};
 use super::{Log, LogConfig, LogDamage, OpenLogError};
 use crate::dir::{FlushPoint, Indexed, LogDir, PartitionKey};
-use crate::disk::{Disk, OpenMode};
-use crate::durable::sync_parent;
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::epochs::EpochCache;
 use crate::index::{Entry, SegmentIndex, relative};
 use crate::names::{FileKind, PartitionName, Stage};
@@ -114,7 +113,6 @@ impl<'d> Recovery<'d> {
         if self.end < known.start.0 {
             return self.start_over(known.start.0);
         }
-        self.make_durable()?;
         Ok(self)
     }
 
@@ -150,6 +148,7 @@ impl<'d> Recovery<'d> {
         self.remove_segments(&all)?;
         self.closed.clear();
         self.tail.clear();
+        self.touched = false;
         self.start_empty(base)
     }
 
@@ -298,16 +297,10 @@ impl<'d> Recovery<'d> {
         Ok(())
     }
 
-    /// Nobody sees the tail before it is on the device (rule B6).
-    fn make_durable(&self) -> Result<(), OpenLogError> {
-        if !self.touched || planted!(B6) {
-            return Ok(());
-        }
-        for segment in &self.tail {
-            self.dir.fence_on_error(segment.file.sync_data())?;
-        }
-        self.dir.fence_on_error(sync_parent(&**self.dir.disk(), &format!("{}/", self.path)))?;
-        Ok(())
+    /// The files of the tail, if it may not be on the device as it is here.
+    pub(super) fn in_doubt(&self) -> Vec<Arc<dyn DiskFile>> {
+        let tail = self.tail.iter().filter(|_| self.touched);
+        tail.map(|segment| Arc::clone(&segment.file)).collect()
     }
 
     pub(super) fn into_log(mut self, seat: Seat) -> Result<Log, OpenLogError> {

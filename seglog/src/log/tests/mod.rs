@@ -5,6 +5,7 @@ mod model;
 mod real;
 mod recovery;
 mod retention;
+mod settle;
 
 use super::*;
 use crate::disk::{Disk, MemDisk, OpenMode};
