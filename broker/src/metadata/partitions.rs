@@ -11,7 +11,7 @@ use cluster::config::{ResourceKind, TopicConfig};
 use cluster::{Delta, Image, PartitionState, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
 use seglog::disk::{DiskError, DiskErrorKind};
-use seglog::{Log, LogDamage, OpenLogError, PartitionName};
+use seglog::{Log, LogDamage, OpenLogError, PartitionName, Unsettled};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -88,9 +88,13 @@ pub(super) fn apply(
         }
         fx.log(Level::Info, format!("Topic {name} is deleted"));
     }
-    for topic in delta.topics.iter().filter_map(|id| target.image.topic_by_id(*id)) {
-        target.open_topic(topic, replicas, (now, fx), &mut remaining);
+    let mut seen = BTreeSet::new();
+    let topics = delta.topics.iter().filter(|id| seen.insert(**id));
+    let mut recovered = Vec::new();
+    for topic in topics.filter_map(|id| target.image.topic_by_id(*id)) {
+        recovered.extend(target.open_topic(topic, replicas, (now, fx), &mut remaining));
     }
+    target.settle(recovered, replicas, (now, fx), &mut remaining);
     target.configure(delta, replicas, now, fx);
     remaining
 }
@@ -147,24 +151,33 @@ pub(super) struct Target<'a> {
     pub(super) has_roles: bool,
 }
 
+/// A partition whose log is recovered but not settled.
+struct Recovered<'t> {
+    opening: Opening<'t>,
+    state: &'t PartitionState,
+    log: Unsettled,
+}
+
 impl Target<'_> {
     fn config(&self, topic: &str) -> Arc<TopicConfig> {
         Arc::new(self.image.topic_config(topic, self.node.config.node_id, &self.node.fixed))
     }
 
-    fn open_topic(
-        &self,
-        topic: &Topic,
+    /// Carries out what the metadata say of a topic's partitions that are here, and recovers those that are not yet.
+    fn open_topic<'t>(
+        &'t self,
+        topic: &'t Topic,
         replicas: &mut Replicas,
         (now, fx): (Now, &mut Effects),
         remaining: &mut Remaining,
-    ) {
+    ) -> Vec<Recovered<'t>> {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
+        let mut recovered = Vec::new();
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             let key = (topic.id, index);
             if self.damaged.contains(&key) && replicas.contains_key(&key) && self.is_replaceable(state) {
-                self.note_replaced(topic, index, None, fx, remaining);
+                self.note_replaced((topic.id, &topic.name), index, None, fx, remaining);
                 let_go(key, replicas, remaining, fx);
             }
             if let Some(replica) = replicas.get(&key) {
@@ -181,30 +194,49 @@ impl Target<'_> {
             if !state.is_on(own) {
                 continue;
             }
-            match self.open(topic, (index, state), &config, (now, fx), remaining) {
-                Ok(replica) => {
-                    let replica = Arc::new(replica);
+            let opening = self.opening(topic, index, &config);
+            match self.recover(&opening, state, (now, fx), remaining) {
+                Ok(log) => recovered.push(Recovered { opening, state, log }),
+                Err(error) => self.not_opened(&opening, &error, fx, remaining),
+            }
+        }
+        recovered
+    }
+
+    /// Makes what was recovered durable, all of it at once, and the partitions replicas of this node.
+    fn settle(
+        &self,
+        recovered: Vec<Recovered<'_>>,
+        replicas: &mut Replicas,
+        (now, fx): (Now, &mut Effects),
+        remaining: &mut Remaining,
+    ) {
+        let (openings, logs): (Vec<_>, Vec<_>) =
+            recovered.into_iter().map(|Recovered { opening, state, log }| ((opening, state), log)).unzip();
+        let settled = self.shared.flusher.dir().settle(logs);
+        for ((opening, state), log) in openings.into_iter().zip(settled) {
+            match log {
+                Ok(log) => {
+                    let key = (opening.topic, opening.index);
+                    let replica = Arc::new(Replica::new(opening, log));
                     if self.has_roles {
-                        replica.assume(own, state, now.mono, fx);
+                        replica.assume(self.node.config.node_id, state, now.mono, fx);
                     }
                     self.shared.upkeep.stirred(&replica, replica.opened(), now, fx);
                     replicas.insert_mut(key, replica);
                 }
-                Err(error) => self.not_opened(topic, index, &error, fx, remaining),
+                Err(error) => self.not_opened(&opening, &error, fx, remaining),
             }
         }
     }
 
-    /// Opens a partition's log. What is in its way is let go if that is known to be right.
-    fn open(
-        &self,
-        topic: &Topic,
-        (index, state): (PartitionIndex, &PartitionState),
+    fn opening<'t>(
+        &'t self,
+        topic: &'t Topic,
+        index: PartitionIndex,
         config: &Arc<TopicConfig>,
-        (now, fx): (Now, &mut Effects),
-        remaining: &mut Remaining,
-    ) -> Result<Replica, OpenLogError> {
-        let opening = Opening {
+    ) -> Opening<'t> {
+        Opening {
             dir: self.shared.flusher.dir(),
             topic: topic.id,
             name: &topic.name,
@@ -212,24 +244,33 @@ impl Target<'_> {
             config: config.clone(),
             producer_expiration: self.node.config.producer_id_expiration,
             high_watermark: self.known_safe(&topic.name, index),
-        };
-        let opened = Replica::open(opening.clone(), now);
-        let makes_way = match &opened {
-            Err(OpenLogError::WrongTopic { found }) => {
-                self.make_way(&topic.name, index, *found, (fx, remaining))
-            }
+        }
+    }
+
+    /// Recovers a partition's log. What is in its way is let go if that is known to be right.
+    fn recover(
+        &self,
+        opening: &Opening<'_>,
+        state: &PartitionState,
+        (now, fx): (Now, &mut Effects),
+        remaining: &mut Remaining,
+    ) -> Result<Unsettled, OpenLogError> {
+        let recovered = opening.recover(now);
+        let (topic, name, index) = (opening.topic, opening.name, opening.index);
+        let makes_way = match &recovered {
+            Err(OpenLogError::WrongTopic { found }) => self.make_way(name, index, *found, (fx, remaining)),
             Err(OpenLogError::Damaged(damage)) if self.is_replaceable(state) => {
-                self.note_replaced(topic, index, Some(damage), fx, remaining);
-                self.let_files_go(&topic.name, index, topic.id, (fx, remaining))
+                self.note_replaced((topic, name), index, Some(damage), fx, remaining);
+                self.let_files_go(name, index, topic, (fx, remaining))
             }
             Ok(_) | Err(_) => false,
         };
-        if makes_way { Replica::open(opening, now) } else { opened }
+        if makes_way { opening.recover(now) } else { recovered }
     }
 
     fn note_replaced(
         &self,
-        topic: &Topic,
+        (topic, name): (TopicId, &str),
         index: PartitionIndex,
         damage: Option<&LogDamage>,
         fx: &mut Effects,
@@ -238,11 +279,10 @@ impl Target<'_> {
         hit!(damaged_replica_replaced);
         let damage = damage.map_or_else(String::new, |damage| format!(": {damage}"));
         let text = format!(
-            "{}-{index} is damaged and is fetched anew from others, who hold all that is safe{damage}",
-            topic.name
+            "{name}-{index} is damaged and is fetched anew from others, who hold all that is safe{damage}"
         );
         fx.log(Level::Warn, text);
-        remaining.replaced.push((topic.id, index));
+        remaining.replaced.push((topic, index));
     }
 
     /// Others hold all that is safe, and this broker does not count as one of them: it may begin with nothing.
@@ -254,29 +294,29 @@ impl Target<'_> {
 
     fn not_opened(
         &self,
-        topic: &Topic,
-        index: PartitionIndex,
+        opening: &Opening<'_>,
         error: &OpenLogError,
         fx: &mut Effects,
         remaining: &mut Remaining,
     ) {
+        let (topic, name, index) = (opening.topic, opening.name, opening.index);
         match error {
             OpenLogError::Disk(error) if error.kind == DiskErrorKind::NoSpace => {
                 hit!(partition_waits_for_space);
-                remaining.wait(topic.id, Some("the disk is full".into()));
+                remaining.wait(topic, Some("the disk is full".into()));
             }
             // Whose it is will be known when all of the metadata has been replayed.
-            OpenLogError::WrongTopic { .. } if !self.is_current => remaining.wait(topic.id, None),
+            OpenLogError::WrongTopic { .. } if !self.is_current => remaining.wait(topic, None),
             // Perhaps it can be read another time.
             OpenLogError::Disk(error) => {
                 hit!(partition_opened_later);
-                remaining.wait(topic.id, Some(error.to_string()));
+                remaining.wait(topic, Some(error.to_string()));
             }
             // The partition stays away: its clients hear NOT_LEADER_OR_FOLLOWER, nothing is overwritten.
             OpenLogError::Damaged(_) | OpenLogError::WrongTopic { .. } | OpenLogError::Fenced => {
-                fx.log(Level::Error, format!("{}-{index} cannot be opened: {error}", topic.name));
+                fx.log(Level::Error, format!("{name}-{index} cannot be opened: {error}"));
                 if matches!(error, OpenLogError::Damaged(_)) {
-                    remaining.damaged.push((topic.id, index));
+                    remaining.damaged.push((topic, index));
                 }
             }
         }

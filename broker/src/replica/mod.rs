@@ -29,7 +29,7 @@ use cluster::partition::Rules;
 use role::Role;
 use seglog::dir::{FlushJob, FlushOutcome, Flushed, LogDir};
 use seglog::producer::ProducerError;
-use seglog::{AppendError, Log, LogConfig, OpenLogError, Origin, PartitionName};
+use seglog::{AppendError, Log, LogConfig, OpenLogError, Origin, PartitionName, Unsettled};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tend::Tending;
 use wait::Waiters;
@@ -192,13 +192,19 @@ pub(crate) struct Opening<'a> {
     pub(crate) high_watermark: EndOffset,
 }
 
+impl Opening<'_> {
+    /// Recovers the partition's log, creating it if need be. A replica it is once it is settled.
+    pub(crate) fn recover(&self, now: Now) -> Result<Unsettled, OpenLogError> {
+        let log_config = log_config(&self.config, self.producer_expiration);
+        let partition = PartitionName::new(self.name, self.index).ok_or(OpenLogError::Fenced)?;
+        Log::create_unsettled(self.dir, &partition, self.topic, log_config, now)
+    }
+}
+
 impl Replica {
-    /// Opens the partition's log, creating it if need be. It stands by until it is told what it is to be.
-    pub(crate) fn open(opening: Opening<'_>, now: Now) -> Result<Self, OpenLogError> {
-        let Opening { dir, topic, name, index, config, producer_expiration, .. } = opening;
-        let log_config = log_config(&config, producer_expiration);
-        let partition = PartitionName::new(name, index).ok_or(OpenLogError::Fenced)?;
-        let log = Log::create(dir, &partition, topic, log_config, now)?;
+    /// The partition with its log. It stands by until it is told what it is to be.
+    pub(crate) fn new(opening: Opening<'_>, log: Log) -> Self {
+        let Opening { topic, name, index, config, .. } = opening;
         // No more is known to be safe than what was known at a clean end: how far the others are has to be heard anew.
         let high_watermark = opening.high_watermark.clamp(log.start(), log.end());
         let durable_start = log.start();
@@ -215,7 +221,7 @@ impl Replica {
             durable_start,
             tending: Tending::default(),
         };
-        Ok(Self { topic, name: name.clone(), index, inner: Mutex::new(inner) })
+        Self { topic, name: name.clone(), index, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use cluster::config::{Layers, NodeConfig, Overrides};
 use cluster::controller::{Command, Controller, Defaults, Heartbeat, NewTopic, Reply, TopicRef};
 use cluster::{Delta, Endpoint, Image, PartitionState};
+use seglog::Unsettled;
 use seglog::dir::LogDir;
 use seglog::disk::MemDisk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -196,7 +197,8 @@ impl World {
                         producer_expiration: Span::from_secs(1_000),
                         high_watermark: base::EndOffset::ZERO,
                     };
-                    let replica = Replica::open(opening, now).unwrap();
+                    let log = opening.recover(now).and_then(Unsettled::settle).unwrap();
+                    let replica = Replica::new(opening, log);
                     replica.assume(id(at), state, now.mono, &mut fx);
                     replicas.insert_mut((topic.id, index), Arc::new(replica));
                 }
