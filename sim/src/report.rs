@@ -63,6 +63,7 @@ pub const MARKS: &[&str] = &[
     "partition_opened_later",
     "partition_waits_for_space",
     "rebalance_while_completing",
+    "recovered_not_settled",
     "rejoin_answered_at_once",
     "retention_doubts_clock",
     "round_flushed_file_system",
@@ -75,6 +76,7 @@ pub const MARKS: &[&str] = &[
     "static_member_replaced",
     "stray_set_aside",
     "tail_cut",
+    "tails_flushed_with_file_system",
 ];
 
 /// The marks that a campaign of clusters must reach.
