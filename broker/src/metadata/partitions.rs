@@ -49,11 +49,18 @@ impl Remaining {
 pub(super) fn sweep(
     dir: &Arc<LogDir>,
     image: &Image,
+    replicas: &Replicas,
     removed: &BTreeSet<TopicId>,
 ) -> Result<(Vec<RemoveDirJob>, Vec<PartitionName>), DiskError> {
     let mut left = dir.deleted_partitions()?;
     let mut strays = Vec::new();
-    for name in dir.partitions()?.into_iter().filter(|name| name.topic() != METADATA_TOPIC) {
+    // Whose the directory of an open partition is was read when that was opened.
+    let is_open = |name: &PartitionName| {
+        let topic = image.topic(name.topic());
+        topic.is_some_and(|topic| replicas.contains_key(&(topic.id, name.partition())))
+    };
+    let unknown = |name: &PartitionName| name.topic() != METADATA_TOPIC && !is_open(name);
+    for name in dir.partitions()?.into_iter().filter(unknown) {
         let is_of = |topic: Option<&Arc<Topic>>| {
             topic.is_some_and(|topic| topic.partition(name.partition()).is_some())
         };

@@ -251,7 +251,7 @@ impl Metadata {
             self.publish(replicas, fx);
         }
         let removed = core::mem::take(&mut self.removed);
-        match partitions::sweep(self.shared.flusher.dir(), &self.committed, &removed) {
+        match partitions::sweep(self.shared.flusher.dir(), &self.committed, &self.view.replicas, &removed) {
             Ok((left, strays)) => {
                 self.removals += left.len();
                 fx.jobs.extend(left.into_iter().map(Job::Remove));
