@@ -48,7 +48,11 @@ impl World {
             5 => self.break_connection(),
             6..=7 => self.stop(index),
             8 => return Some(self.fill_disk(index)),
-            9 => self.fail_disk(index, "fsync error", (Operation::Sync, 5), Fault::LostSync),
+            9 => {
+                // One file's, or that of the whole file system.
+                let at = if self.rng.chance(1, 4) { (Operation::SyncFs, 1) } else { (Operation::Sync, 5) };
+                self.fail_disk(index, "fsync error", at, Fault::LostSync);
+            }
             10 => self.fail_disk(index, "read error", (Operation::Read, 200), Fault::Io),
             11 => {
                 self.report.count("slow disk");
