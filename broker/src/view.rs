@@ -3,7 +3,7 @@
 use crate::departures::Departures;
 use crate::peer::Address;
 use crate::replica::Replica;
-use base::{BrokerId, PartitionIndex, TopicId, Uuid};
+use base::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, Uuid};
 use cluster::config::{ConfigError, ConnectionLimits, Layers, NodeConfig, Overrides};
 use cluster::controller::NewTopic;
 use cluster::{Image, PartitionState, Topic};
@@ -136,6 +136,18 @@ impl View {
     /// The local replica of a partition.
     pub(crate) fn replica(&self, topic: TopicId, index: PartitionIndex) -> Option<&Arc<Replica>> {
         self.replicas.get(&(topic, index))
+    }
+
+    /// Who leads a partition, as far as this node knows: a replica that is here may have heard of it before this view.
+    pub(crate) fn leader_of(
+        &self,
+        topic: &Topic,
+        index: PartitionIndex,
+    ) -> Option<(Option<BrokerId>, LeaderEpoch)> {
+        let state = topic.partition(index)?;
+        let followed = self.replica(topic.id, index).and_then(|replica| replica.followed());
+        let newer = followed.filter(|(_, epoch)| *epoch > state.leader_epoch);
+        Some(newer.map_or((state.leader, state.leader_epoch), |(leader, epoch)| (Some(leader), epoch)))
     }
 
     /// The topic that a request names by id where it can, else by name.

@@ -16,7 +16,6 @@ use crate::replica::{Following, Isolation, Read, ReadError, Replica, Wish};
 use crate::view::{BrokerEndpoint, View};
 use base::{BrokerId, EndOffset, LeaderEpoch, Now, PartitionIndex, Span, hit};
 use bytes::Bytes;
-use cluster::PartitionState;
 use cluster::partition::Incarnation;
 use seglog::ReadSlice;
 use std::sync::Arc;
@@ -281,15 +280,15 @@ fn find_replica<'a>(view: &'a View, place: &Place) -> Result<&'a Arc<Replica>, B
     let state = topic.partition(index).ok_or_else(|| fail(ErrorCode::UnknownTopicOrPartition))?;
     view.replica(topic.id, index).ok_or_else(|| {
         let mut data = fail(ErrorCode::NotLeaderOrFollower);
-        data.current_leader = leader_of(state);
+        data.current_leader = leader_of((state.leader, state.leader_epoch));
         data
     })
 }
 
-fn leader_of(state: &PartitionState) -> LeaderIdAndEpoch {
+fn leader_of((leader, epoch): (Option<BrokerId>, LeaderEpoch)) -> LeaderIdAndEpoch {
     LeaderIdAndEpoch {
-        leader_id: state.leader.map_or(-1, |id| id.0),
-        leader_epoch: state.leader_epoch.0,
+        leader_id: leader.map_or(-1, |id| id.0),
+        leader_epoch: epoch.0,
         ..LeaderIdAndEpoch::default()
     }
 }
@@ -299,8 +298,8 @@ fn tell_leader(view: &View, replica: &Replica, data: &mut PartitionData) {
     let is_wrong = |code: ErrorCode| data.error_code == code as i16;
     if is_wrong(ErrorCode::NotLeaderOrFollower) || is_wrong(ErrorCode::FencedLeaderEpoch) {
         let topic = view.image.topic_by_id(replica.topic);
-        let state = topic.and_then(|topic| topic.partition(replica.index));
-        data.current_leader = state.map(leader_of).unwrap_or_default();
+        let leads = topic.and_then(|topic| view.leader_of(topic, replica.index));
+        data.current_leader = leads.map(leader_of).unwrap_or_default();
     }
 }
 

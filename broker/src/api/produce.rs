@@ -211,14 +211,14 @@ fn name_leaders(view: &View, listener: &str, responses: &mut [TopicProduceRespon
             |part: &&mut PartitionProduceResponse| part.error_code == ErrorCode::NotLeaderOrFollower as i16;
         for part in topic.partition_responses.iter_mut().filter(is_elsewhere) {
             let known = view.topic_of(&topic.name, topic.topic_id);
-            let state = known.and_then(|known| known.partition(PartitionIndex(part.index)));
-            let Some(state) = state else { continue };
+            let leads = known.and_then(|known| view.leader_of(known, PartitionIndex(part.index)));
+            let Some((leader, epoch)) = leads else { continue };
             part.current_leader = LeaderIdAndEpoch {
-                leader_id: state.leader.map_or(-1, |id| id.0),
-                leader_epoch: state.leader_epoch.0,
+                leader_id: leader.map_or(-1, |id| id.0),
+                leader_epoch: epoch.0,
                 ..LeaderIdAndEpoch::default()
             };
-            let leader = state.leader.and_then(|leader| view.endpoint_of(leader, listener));
+            let leader = leader.and_then(|leader| view.endpoint_of(leader, listener));
             let is_new = |leader: &BrokerEndpoint<'_>| endpoints.iter().all(|e| e.node_id != leader.id.0);
             endpoints.extend(leader.filter(is_new).map(node_endpoint));
         }

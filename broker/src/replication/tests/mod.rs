@@ -157,6 +157,23 @@ fn whoever_waits_hears_that_somebody_else_leads() {
 }
 
 #[test]
+fn a_replica_that_knows_of_its_successor_before_the_view_does_names_it() {
+    let mut world = three(&[]);
+    write(&mut world, 0, "a");
+    world.brokers[0].is_deaf = true;
+    world.fence(0, true);
+    let state = world.state().clone();
+    world.replica(0).assume(base::BrokerId(0), &state, world.now.mono, &mut crate::Effects::default());
+    let sent = produce(&mut world, 0, "b", 1);
+    let told = produced(&mut world, sent).unwrap();
+    let successor = (told.current_leader.leader_id, told.current_leader.leader_epoch);
+    assert_eq!((told.error_code, successor), (NOT_LEADER, (1, state.leader_epoch.0)));
+    let reads = fetch_in(&mut world, 0, 1, 17, 0);
+    let told = world.reply::<FetchRequest>(reads).unwrap().responses[0].partitions[0].current_leader.clone();
+    assert_eq!((told.leader_id, told.leader_epoch), successor);
+}
+
+#[test]
 fn an_end_that_a_new_leader_does_not_know_is_not_made_up() {
     let mut world = three(&[REPLICATED]);
     write(&mut world, 0, "a");
