@@ -180,6 +180,7 @@ fn start(boot: Boot, dir: Arc<LogDir>, now: Now) -> Result<Booted, BootError> {
         is_controller: node.config.roles.controller,
     };
     let shared = Arc::new(Shared::new(boot.disk, Flusher::new(dir)));
+    shared.throttles.measure(&node.config);
     let image = stored.image.clone();
     let readers = (0..boot.reactors).map(Owner::Reactor).chain([Owner::Groups, Owner::Replication]).collect();
     let start = Start {

@@ -44,6 +44,6 @@ pub use job::{Job, JobDone};
 pub use metadata::Metadata;
 pub use peer::Identity;
 pub use reactor::{IN_FLIGHT_MAX, Reactor};
-pub use replication::Replication;
+pub use replication::{Replication, SharedThrottle, Throttles};
 pub use shared::{Counters, Shared};
 pub use view::{Node, Replicas, View};

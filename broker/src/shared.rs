@@ -6,6 +6,7 @@ use crate::job::JobDone;
 use crate::latency::Latencies;
 use crate::loggers::Loggers;
 use crate::replica::{Produced, Replica};
+use crate::replication::Throttles;
 use crate::upkeep::{Stirred, Upkeep};
 use base::{Now, ProducerId, Span};
 use seglog::disk::Disk;
@@ -23,6 +24,8 @@ pub struct Shared {
     /// The levels of its log lines.
     pub loggers: Loggers,
     latencies: Mutex<Vec<Arc<Latencies>>>,
+    /// How fast throttled replicas are copied.
+    pub throttles: Throttles,
     /// What the node has done so far.
     pub counters: Counters,
 }
@@ -43,6 +46,7 @@ impl Shared {
             producer_ids: ProducerIds::default(),
             loggers: Loggers::default(),
             latencies: Mutex::default(),
+            throttles: Throttles::default(),
             counters: Counters::default(),
         }
     }

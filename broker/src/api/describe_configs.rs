@@ -94,7 +94,8 @@ fn describe_broker(cx: &ViewContext<'_>, name: &str) -> Outcome<Vec<Described>> 
     match name.parse::<i32>() {
         Ok(id) if id == own.0 => Ok(cx
             .view
-            .with_layers(|layers| config::broker_keys().map(|key| layers.describe_broker(key)).collect())),
+            .with_layers(|layers| config::broker_keys().map(|key| layers.describe_broker(key)).collect()))
+        .map(told),
         Ok(_) => Err(Refusal {
             code: ErrorCode::InvalidRequest,
             message: format!("Unexpected broker id, expected {own} or empty string, but received {name}"),
@@ -104,6 +105,15 @@ fn describe_broker(cx: &ViewContext<'_>, name: &str) -> Outcome<Vec<Described>> 
             message: format!("Broker id must be an integer, but it is: {name}"),
         }),
     }
+}
+
+/// Kafka does not know of some keys before they are set, and then of no default.
+fn told(mut described: Vec<Described>) -> Vec<Described> {
+    described.retain(|item| item.source != Source::Default || !config::is_hidden_unset(item.key));
+    for item in described.iter_mut().filter(|item| config::is_hidden_unset(item.key)) {
+        item.synonyms.retain(|synonym| synonym.source != Source::Default);
+    }
+    described
 }
 
 /// The dynamic defaults of all brokers: only what was set.

@@ -133,12 +133,19 @@ struct FoundPart {
     part: u32,
     data: PartitionData,
     slice: Option<ReadSlice>,
+    is_throttled: bool,
 }
 
 impl Found {
     /// The places that have something to read.
     pub(crate) fn with_records(&self) -> impl Iterator<Item = u32> {
         self.parts.iter().filter(|found| found.slice.is_some()).map(|found| found.part)
+    }
+
+    /// Bytes for replicas that are throttled and not in sync.
+    pub(crate) fn throttled_bytes(&self) -> u64 {
+        let throttled = self.parts.iter().filter(|found| found.is_throttled);
+        throttled.filter_map(|found| found.slice.as_ref()).map(|slice| slice.length).sum()
     }
 
     /// What has to be read from the device before it can be sent.
@@ -150,16 +157,23 @@ impl Found {
 }
 
 /// Looks once at every partition of a fetch that has news; of the others it is known what they are.
-pub(crate) fn look(view: &View, reader: &mut Reader, waiting: &Waiting, now: Now, fx: &mut Effects) -> Found {
+/// Replicas that are throttled and out of sync get nothing if `is_held`.
+pub(crate) fn look(
+    view: &View,
+    reader: &mut Reader,
+    waiting: &Waiting,
+    (now, is_held): (Now, bool),
+    fx: &mut Effects,
+) -> Found {
     let mut found = Found::default();
     let news = reader.news();
     let parts = if waiting.context.is_incremental() { &news } else { &waiting.named };
     for part in parts {
         if reader.has_news(*part) {
-            look_at(view, reader, waiting, *part, &mut found, (now, fx));
+            look_at(view, reader, waiting, *part, &mut found, (now, is_held, fx));
         } else if let Some(place) = reader.place(*part) {
             let data = data(&place.wanted, waiting.isolation, place.seen, None);
-            found.parts.push(FoundPart { part: *part, data, slice: None });
+            found.parts.push(FoundPart { part: *part, data, slice: None, is_throttled: false });
         }
     }
     found
@@ -171,7 +185,7 @@ fn look_at(
     waiting: &Waiting,
     part: u32,
     found: &mut Found,
-    (now, fx): (Now, &mut Effects),
+    (now, is_held, fx): (Now, bool, &mut Effects),
 ) {
     let Some(place) = reader.place(part) else { return };
     let left = u64::from(waiting.bytes_max).saturating_sub(found.bytes);
@@ -191,13 +205,14 @@ fn look_at(
         high_watermark: place.follower_knows(),
         log_start: place.follower_knows_start(),
         own_start: EndOffset(wanted.log_start_offset),
+        is_held,
     });
     let (replica, read) =
         match read_place(view, place, &wish, (follower.as_ref(), &waiting.consumer.rack), (now, fx)) {
             Ok((replica, read)) => (replica, read),
             Err(data) => {
                 found.urgent = true;
-                return found.parts.push(FoundPart { part, data: *data, slice: None });
+                return found.parts.push(FoundPart { part, data: *data, slice: None, is_throttled: false });
             }
         };
     let marks = (read.high_watermark.0, read.log_start.0);
@@ -207,7 +222,7 @@ fn look_at(
     let data = data(wanted, waiting.isolation, marks, slice.as_ref());
     reader.found(part, &replica);
     reader.looked(part, marks, read.safe_bytes, read.waits);
-    found.parts.push(FoundPart { part, data, slice });
+    found.parts.push(FoundPart { part, data, slice, is_throttled: read.is_throttled });
 }
 
 fn read_place(
@@ -372,7 +387,7 @@ pub(crate) fn reply(
 ) -> Result<Reply, Malformed> {
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
     let mut files = Vec::new();
-    for FoundPart { part, data, slice } in found.parts {
+    for FoundPart { part, data, slice, .. } in found.parts {
         let marks: Marks = (data.high_watermark, data.log_start_offset);
         // A log that has to be cut is told so until it is.
         let is_well = data.error_code == 0 && data.diverging_epoch.end_offset < 0;

@@ -7,7 +7,7 @@ use crate::replica::{Opening, Replica};
 use crate::shared::Shared;
 use crate::view::{Node, Replicas};
 use base::{BrokerId, EndOffset, Now, PartitionIndex, TopicId, hit};
-use cluster::config::{ResourceKind, TopicConfig};
+use cluster::config::{ResourceKind, ThrottleRates, TopicConfig};
 use cluster::{Delta, Image, PartitionState, Topic};
 use seglog::dir::{LogDir, RemoveDirJob};
 use seglog::disk::{DiskError, DiskErrorKind};
@@ -378,6 +378,10 @@ impl Target<'_> {
 
     fn configure(&self, delta: &Delta, replicas: &Replicas, now: Now, fx: &mut Effects) {
         let all = delta.configs.iter().any(|resource| resource.kind == ResourceKind::Broker);
+        if all {
+            let (own, fixed) = (self.node.config.node_id, &self.node.fixed);
+            self.shared.throttles.set(self.image.with_layers(own, fixed, ThrottleRates::resolve));
+        }
         for topic in self.image.topics() {
             let named =
                 |name: &str| delta.configs.iter().any(|r| r.kind == ResourceKind::Topic && *r.name == *name);

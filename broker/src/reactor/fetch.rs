@@ -254,7 +254,9 @@ impl Reactor {
     /// Answers a fetch if it can be, else lets it wait.
     fn try_fetch(&mut self, now: Now, mut waiting: Waiting, fx: &mut Effects) {
         let Some(reader) = self.fetches.readers.get_mut(&waiting.reader) else { return };
-        let found = fetch_look(&self.view, reader, &waiting, now, fx);
+        let is_held =
+            waiting.follower.is_some() && self.shared.throttles.leader.held_until(now.mono).is_some();
+        let found = fetch_look(&self.view, reader, &waiting, (now, is_held), fx);
         let enough = found.bytes >= waiting.bytes_min || found.urgent;
         // Nothing to wait for: no partitions at all, or no time.
         if enough || reader.is_empty() || waiting.deadline <= now.mono {
@@ -338,6 +340,7 @@ impl Reactor {
     fn answer_fetch(&mut self, now: Now, waiting: &Waiting, found: FetchFound, fx: &mut Effects) {
         let token = waiting.asked.token;
         let listener = self.listener_of(token.conn);
+        self.shared.throttles.leader.record(now.mono, found.throttled_bytes());
         let reply = match self.fetches.readers.get_mut(&waiting.reader) {
             Some(reader) => fetch_reply(&self.view, &listener, reader, waiting, found),
             None => return,

@@ -4,7 +4,7 @@ use super::look::{Read, ReadError, Wish, read_code};
 use super::role::{Lag, Leads, Role};
 use super::{Inner, Replica, Told, Waiter, tell};
 use crate::effects::{Effects, Mail, Owner};
-use base::{BrokerId, EndOffset, Instant, LeaderEpoch, Span, hit};
+use base::{BrokerId, EndOffset, Instant, LeaderEpoch, PartitionIndex, Span, hit};
 use cluster::PartitionState;
 use cluster::controller::PartitionChange;
 use cluster::partition::{EpochEnd, Epochs, Incarnation, Position};
@@ -23,6 +23,8 @@ pub(crate) struct Following {
     pub(crate) log_start: Option<EndOffset>,
     /// Where its own begins.
     pub(crate) own_start: EndOffset,
+    /// Enough was handed out under the throttle: it gets nothing if it is throttled.
+    pub(crate) is_held: bool,
 }
 
 /// A log's epochs as far as records were written in them.
@@ -138,7 +140,7 @@ impl Replica {
         fx: &mut Effects,
     ) -> Result<Read, ReadError> {
         let mut heard = Heard::default();
-        let read = self.inner().serve(wish, from, now, &mut heard);
+        let read = self.inner().serve(wish, from, (self.index, now), &mut heard);
         self.heard(heard, fx);
         read
     }
@@ -234,7 +236,7 @@ impl Inner {
         &mut self,
         wish: &Wish,
         from: &Following,
-        now: Instant,
+        (index, now): (PartitionIndex, Instant),
         heard: &mut Heard,
     ) -> Result<Read, ReadError> {
         // Every fetch of a replica says in which epoch it follows, and nothing is touched before that has been
@@ -257,6 +259,7 @@ impl Inner {
             is_news: false,
             diverges: self.parts(wish),
             safe_bytes: self.bytes,
+            is_throttled: false,
         };
         // Such a fetch says nothing of how far the follower is (A6).
         if read.diverges.is_some() {
@@ -272,15 +275,28 @@ impl Inner {
         read.high_watermark = self.high_watermark();
         read.is_news = from.high_watermark.is_none_or(|known| known < read.high_watermark)
             || from.log_start.is_some_and(|known| known < log_start);
+        read.is_throttled = self.is_throttled(index, from.life.id);
         if wish.from == end {
             read.waits = true;
             self.waiters.watch_end(wish.reader, self.bytes);
+        } else if read.is_throttled && from.is_held {
+            // It has news for as long, and is looked at again with the next fetch.
+            hit!(leader_holds_back);
         } else if wish.bytes_max > 0 || wish.whole_batch {
             let max = wish.bytes_max.min(u64::from(u32::MAX));
             let from = wish.from.max(log_start);
             read.slice = self.log.read(from, max, end, wish.whole_batch).map_err(read_code)?;
         }
         Ok(read)
+    }
+
+    /// Whether a follower may be held back. One that is in sync, or is to be by what was asked for, never is: the high
+    /// watermark waits for it.
+    fn is_throttled(&self, index: PartitionIndex, follower: BrokerId) -> bool {
+        let Some(leader) = self.role.leader() else { return false };
+        let own = leader.state().leader;
+        !leader.maximal_isr().any(|id| id == follower)
+            && own.is_some_and(|own| self.config.leader_throttled.holds(index, own))
     }
 
     /// Where the batch begins in which the log begins. A log may begin within a batch, which a follower then copies whole.

@@ -56,6 +56,8 @@ pub(crate) struct Read {
     pub(crate) diverges: Option<(LeaderEpoch, EndOffset)>,
     /// Bytes that were safe at this moment, for [`Replica::watch`].
     pub(crate) safe_bytes: u64,
+    /// What is read goes to a replica that is throttled and not in sync.
+    pub(crate) is_throttled: bool,
 }
 
 /// A place in the log.
@@ -95,7 +97,16 @@ impl Replica {
         let diverges = inner.diverges(wish)?;
         let safe_bytes = inner.safe_bytes;
         let (waits, is_news) = (false, false);
-        let mut read = Read { high_watermark, log_start, slice: None, waits, is_news, diverges, safe_bytes };
+        let mut read = Read {
+            high_watermark,
+            log_start,
+            slice: None,
+            waits,
+            is_news,
+            diverges,
+            safe_bytes,
+            is_throttled: false,
+        };
         if diverges.is_some() {
             return Ok(read);
         }

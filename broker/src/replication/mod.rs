@@ -12,6 +12,9 @@ mod in_sync;
 mod source;
 #[cfg(test)]
 mod tests;
+mod throttle;
+
+pub use throttle::{SharedThrottle, Throttles};
 
 use crate::effects::{Down, Effects, Input, Level, Mail, Owner};
 use crate::job::JobDone;
@@ -21,6 +24,7 @@ use crate::shared::Shared;
 use crate::view::View;
 use base::{BrokerId, EndOffset, LeaderEpoch, Now, PartitionIndex, Rng, TopicId, hit};
 use cluster::Topic;
+use cluster::config::{ResourceKind, Throttled};
 use cluster::partition::Incarnation;
 use in_sync::InSync;
 use source::{Source, Taking};
@@ -163,6 +167,7 @@ impl Replication {
                 self.follow_topic(&view, topic);
             }
         }
+        self.throttle(&view);
         self.in_sync.new_view(now.mono, &old, &view);
         self.follow_nodes(&view, fx);
     }
@@ -206,6 +211,25 @@ impl Replication {
                 None => self.unfollow(key),
             }
         }
+    }
+
+    /// Tells the sources which replicas may be held back: those that are throttled and not in sync.
+    fn throttle(&mut self, view: &View) {
+        let own = view.node.config.node_id;
+        let mut throttled = BTreeSet::new();
+        if self.shared.throttles.follower.is_on() {
+            for (resource, set) in view.image.configs() {
+                let lists = Throttled::of_followers(set);
+                if resource.kind != ResourceKind::Topic || lists == Throttled::Nobody {
+                    continue;
+                }
+                let Some(topic) = view.image.topic(&resource.name) else { continue };
+                let states = (0..).map(PartitionIndex).zip(&topic.partitions);
+                let held = states.filter(|(index, it)| lists.holds(*index, own) && !it.isr.contains(&own));
+                throttled.extend(held.map(|(index, _)| (topic.id, index)));
+            }
+        }
+        self.sources.values_mut().for_each(|source| source.throttle(&throttled));
     }
 
     /// Sees to it that there are links to all who lead what this node follows, and to nobody else.
@@ -333,6 +357,7 @@ impl Replication {
         let Some(own) = self.own else { return };
         self.report(own, fx);
         let config = &self.view.node.config;
+        let held_until = self.shared.throttles.follower.held_until(now.mono);
         for (leader, source) in &mut self.sources {
             let line = Line::Fetches(*leader);
             if source.is_overdue(now.mono) {
@@ -341,7 +366,7 @@ impl Replication {
                 source.begin_anew();
             }
             if self.links.is_up(line)
-                && let Some(request) = source.next_request(own, now.mono, config)
+                && let Some(request) = source.next_request(own, (now.mono, held_until), config)
             {
                 let number = self.links.ask(line, &request, fx);
                 source.asked(number);

@@ -45,6 +45,10 @@ pub(super) struct Source {
     forgotten: BTreeSet<Key>,
     /// Places that pause, and until when.
     resting: BTreeSet<(Instant, Key)>,
+    /// Places that may be held back.
+    throttled: BTreeSet<Key>,
+    /// They are out of the session until then: enough was fetched of them.
+    held_until: Option<Instant>,
     /// The session was refused: until then nothing is asked.
     paused_until: Option<Instant>,
     failures: u32,
@@ -97,6 +101,8 @@ impl Source {
             changed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             resting: BTreeSet::new(),
+            throttled: BTreeSet::new(),
+            held_until: None,
             paused_until: None,
             failures: 0,
             requests: 0,
@@ -161,6 +167,7 @@ impl Source {
     pub(super) fn drop_place(&mut self, key: Key) {
         let Some(place) = self.places.remove(&key) else { return };
         self.changed.remove(&key);
+        self.throttled.remove(&key);
         if place.asked.is_some() {
             self.forgotten.insert(key);
         }
@@ -198,7 +205,8 @@ impl Source {
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let overdue = self.under_way.front().map(|oldest| oldest.until);
         let resting = self.resting.first().map(|(until, _)| *until);
-        overdue.into_iter().chain(resting).chain(self.paused_until).min()
+        let held = self.held_until.filter(|_| !self.throttled.is_empty());
+        overdue.into_iter().chain(resting).chain(held).chain(self.paused_until).min()
     }
 
     // --- asking ---
@@ -207,15 +215,17 @@ impl Source {
     pub(super) fn next_request(
         &mut self,
         own: Incarnation,
-        now: Instant,
+        (now, held_until): (Instant, Option<Instant>),
         config: &NodeConfig,
     ) -> Option<FetchRequest> {
         self.wake_resting(now);
+        self.hold(held_until);
         self.paused_until = self.paused_until.filter(|until| *until > now);
         if self.paused_until.is_some() || !self.may_ask() {
             return None;
         }
         self.requests += 1;
+        self.leave_out();
         let named = self.named(config);
         if !self.places.values().any(|place| place.asked.is_some()) {
             // The session, if there is one, is left to be forgotten by the leader.
@@ -247,9 +257,10 @@ impl Source {
     fn may_ask(&self) -> bool {
         let has_come = |key: &Key| {
             let place = self.places.get(key);
-            place.is_some_and(|place| {
+            let is_ready = place.is_some_and(|place| {
                 place.phase == Phase::Ready && (place.asked.is_none() || place.is_urgent)
-            })
+            });
+            is_ready && !self.is_held(key)
         };
         match self.under_way.len() {
             0 => true,
@@ -278,6 +289,41 @@ impl Source {
         }
     }
 
+    /// These may be held back from now on, of those that are fetched here; others may not.
+    pub(super) fn throttle(&mut self, all: &BTreeSet<Key>) {
+        let mine: BTreeSet<Key> = all.iter().filter(|key| self.places.contains_key(key)).copied().collect();
+        if mine != self.throttled {
+            self.changed.extend(core::mem::replace(&mut self.throttled, mine));
+        }
+    }
+
+    /// Until when what is throttled is not asked for. What is under way comes all the same, and is taken.
+    fn hold(&mut self, until: Option<Instant>) {
+        if self.held_until.is_some() && until.is_none() {
+            self.changed.extend(&self.throttled);
+        }
+        self.held_until = until;
+    }
+
+    /// Takes what is held back out of the session.
+    fn leave_out(&mut self) {
+        if self.held_until.is_none() {
+            return;
+        }
+        for key in &self.throttled {
+            let Some(place) = self.places.get_mut(key).filter(|place| place.asked.is_some()) else {
+                continue;
+            };
+            hit!(follower_holds_back);
+            (place.asked, place.before) = (None, None);
+            self.forgotten.insert(*key);
+        }
+    }
+
+    fn is_held(&self, key: &Key) -> bool {
+        self.held_until.is_some() && self.throttled.contains(key)
+    }
+
     fn wake_resting(&mut self, now: Instant) {
         while let Some((until, key)) = self.resting.first().copied()
             && until <= now
@@ -298,6 +344,10 @@ impl Source {
         let keys: Vec<Key> =
             if all { self.places.keys().copied().collect() } else { changed.into_iter().collect() };
         for key in keys {
+            // What is held back comes back by itself.
+            if self.is_held(&key) {
+                continue;
+            }
             let Some(place) = self.places.get_mut(&key).filter(|place| place.phase == Phase::Ready) else {
                 continue;
             };
@@ -371,6 +421,9 @@ impl Source {
             Some(Records::Bytes(bytes)) => bytes,
             Some(Records::Elsewhere { .. }) | None => &empty,
         };
+        if self.throttled.contains(&key) {
+            taking.shared.throttles.follower.record(taking.now.mono, records.len() as u64);
+        }
         let diverging = EpochEnd {
             epoch: LeaderEpoch(data.diverging_epoch.epoch),
             end: EndOffset(data.diverging_epoch.end_offset),

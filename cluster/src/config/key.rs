@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use base::{BrokerId, PartitionIndex};
 
 /// One configuration key, exactly as Kafka names it.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,8 @@ pub enum Valid {
     OneOf(&'static [&'static str]),
     /// Names with a number each: `a:1,b:2`.
     Counts,
+    /// Partitions with a broker each, or `*` for all: `0:1,1:2` (KIP-73).
+    Replicas,
 }
 
 /// When a change takes effect.
@@ -153,7 +156,7 @@ impl ConfigKey {
             Kind::Double if value.trim().parse::<f64>().is_err() => {
                 refuse("Not a number of type DOUBLE".into())
             }
-            Kind::List => items(value).try_for_each(|item| self.check_word(item)).or_else(refuse),
+            Kind::List => self.check_list(value).or_else(refuse),
             Kind::String => self.check_word(value).or_else(refuse),
             Kind::Boolean | Kind::Double | Kind::Class | Kind::Password => Ok(()),
         }
@@ -177,8 +180,19 @@ impl ConfigKey {
             | Valid::Range { .. }
             | Valid::Levels { .. }
             | Valid::OneOf(_)
-            | Valid::Counts => Ok(()),
+            | Valid::Counts
+            | Valid::Replicas => Ok(()),
         }
+    }
+
+    fn check_list(&self, value: &str) -> Result<(), String> {
+        if matches!(self.valid, Valid::Replicas)
+            && items(value).any(|item| item == "*")
+            && value.trim() != "*"
+        {
+            return Err("* stands alone: it means all replicas".into());
+        }
+        items(value).try_for_each(|item| self.check_word(item))
     }
 
     fn check_word(&self, word: &str) -> Result<(), String> {
@@ -189,7 +203,11 @@ impl ConfigKey {
             Valid::Counts if counts(word).any(|count| count.is_none()) => {
                 Err("Expected NAME:NUMBER, separated by commas".into())
             }
+            Valid::Replicas if word != "*" && replica(word).is_none() => {
+                Err("Expected * or PARTITION:BROKER, separated by commas".into())
+            }
             Valid::Counts
+            | Valid::Replicas
             | Valid::Any
             | Valid::AtLeast(_)
             | Valid::Range { .. }
@@ -226,4 +244,14 @@ pub(super) fn counts(value: &str) -> impl Iterator<Item = Option<(&str, i32)>> {
         let (name, count) = item.rsplit_once(':')?;
         Some((name, count.parse().ok()?))
     })
+}
+
+/// A partition and a broker, as `0:1`.
+pub(super) fn replica(item: &str) -> Option<(PartitionIndex, BrokerId)> {
+    let number = |text: &str| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { text.parse().ok() } else { None }
+    };
+    let (partition, broker) = item.split_once(':')?;
+    Some((PartitionIndex(number(partition)?), BrokerId(number(broker)?)))
 }

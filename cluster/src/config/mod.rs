@@ -4,12 +4,14 @@
 
 mod broker_keys_a;
 mod broker_keys_z;
+mod broker_quota_keys;
 mod connections;
 mod group_keys;
 mod key;
 mod layers;
 mod listeners;
 mod node;
+mod throttle;
 mod topic;
 mod topic_keys;
 
@@ -17,6 +19,10 @@ pub use connections::ConnectionLimits;
 pub use key::{ConfigError, ConfigKey, Effect, Kind, Update, Valid, items};
 pub use layers::{Described, Layers, Overrides, Source, Synonym};
 pub use node::{Listener, NodeConfig, Roles, Voter};
+pub use throttle::{
+    FOLLOWER_RATE_KEY, FOLLOWER_THROTTLED_KEY, LEADER_RATE_KEY, LEADER_THROTTLED_KEY, ThrottleRates,
+    Throttled,
+};
 pub use topic::{Cleanup, Compression, Durability, TimestampType, TopicConfig};
 
 use alloc::format;
@@ -84,7 +90,14 @@ pub fn topic_keys() -> impl Iterator<Item = &'static ConfigKey> {
 
 /// Every broker key, our own last.
 pub fn broker_keys() -> impl Iterator<Item = &'static ConfigKey> {
-    broker_keys_a::BROKER_KEYS_A.iter().chain(broker_keys_z::BROKER_KEYS_Z).chain(node::OWN_KEYS)
+    let kafkas = broker_keys_a::BROKER_KEYS_A.iter().chain(broker_keys_z::BROKER_KEYS_Z);
+    kafkas.chain(broker_quota_keys::BROKER_QUOTA_KEYS).chain(node::OWN_KEYS)
+}
+
+/// True for a broker key that is not described where nobody has set it.
+#[must_use]
+pub fn is_hidden_unset(key: &ConfigKey) -> bool {
+    broker_quota_keys::BROKER_QUOTA_KEYS.iter().any(|quota| quota.name == key.name)
 }
 
 /// Every group key.

@@ -163,6 +163,10 @@ pub struct NodeConfig {
     pub replica_fetch_response_bytes_max: i32,
     /// The longest pause of a partition whose fetch failed.
     pub replica_fetch_backoff: Span,
+    /// The length of a window in which throttled copies are counted.
+    pub replication_quota_window: Span,
+    /// How many of them the rate that is shown is measured over.
+    pub replication_quota_windows: u32,
     /// Whether consumers are sent to a replica in their own rack.
     pub reads_in_rack: bool,
     /// The most incremental fetch sessions.
@@ -226,6 +230,8 @@ impl NodeConfig {
             replica_fetch_bytes_max: get.int("replica.fetch.max.bytes")?,
             replica_fetch_response_bytes_max: get.int("replica.fetch.response.max.bytes")?,
             replica_fetch_backoff: get.span("replica.fetch.backoff.ms")?,
+            replication_quota_window: Span::from_secs(get.int("replication.quota.window.size.seconds")?),
+            replication_quota_windows: get.int("replication.quota.window.num")?,
             reads_in_rack: get.text("replica.selector.class") == RACK_AWARE_SELECTOR,
             fetch_sessions_max: get.int("max.incremental.fetch.session.cache.slots")?,
             fetch_bytes_max: get.int("fetch.max.bytes")?,

@@ -1,6 +1,6 @@
 use super::*;
 use alloc::string::ToString;
-use base::Span;
+use base::{BrokerId, PartitionIndex, Span};
 
 fn with(pairs: &[(&str, &str)]) -> Overrides {
     pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
@@ -176,6 +176,35 @@ fn reference() -> alloc::string::String {
         "\nOn a node with `ottla.durability=flushed`, topics that do not set `flush.messages` have it at 1. Every key of a\nbroker and of a topic is held against Apache Kafka's by scripts ([deviations](deviations.md#describe-configs)).\n",
     );
     text
+}
+
+#[test]
+fn throttled_replicas_are_all_or_named() {
+    let key = topic_key(LEADER_THROTTLED_KEY).unwrap();
+    let held = |text: &str| {
+        let config = topic(&[], &[], &[(LEADER_THROTTLED_KEY, text)]);
+        let holds = |index, broker| config.leader_throttled.holds(PartitionIndex(index), BrokerId(broker));
+        [holds(0, 1), holds(0, 2), holds(1, 1)]
+    };
+    for (text, holds) in
+        [("", [false; 3]), ("*", [true; 3]), ("0:1", [true, false, false]), ("0:2, 1:1", [false, true, true])]
+    {
+        assert_eq!((key.check(text), held(text)), (Ok(()), holds), "{text}");
+    }
+    for text in ["0", "a:1", "0:", "0:-1", "0:1:2", "*,0:1"] {
+        assert!(key.check(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_throttle_is_the_brokers_own_else_that_of_all() {
+    let none = Overrides::new();
+    let (broker, cluster) =
+        (with(&[(LEADER_RATE_KEY, "5")]), with(&[(LEADER_RATE_KEY, "7"), (FOLLOWER_RATE_KEY, "0")]));
+    let rates = |broker, cluster| ThrottleRates::resolve(&Layers { broker, cluster, fixed: &none });
+    assert_eq!(rates(&none, &none), ThrottleRates { leader: None, follower: None });
+    assert_eq!(rates(&broker, &cluster), ThrottleRates { leader: Some(5), follower: Some(0) });
+    assert_eq!(rates(&none, &cluster), ThrottleRates { leader: Some(7), follower: Some(0) });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::key::items;
 use super::layers::{Layers, Overrides};
+use super::throttle::{FOLLOWER_THROTTLED_KEY, LEADER_THROTTLED_KEY, Throttled};
 use alloc::borrow::Cow;
 use base::Span;
 
@@ -93,6 +94,10 @@ pub struct TopicConfig {
     pub dirty_percent_min: u32,
     /// Whether a replica outside the in-sync set may lead when no other can.
     pub unclean_leader_election: bool,
+    /// What its leaders hand to replicas out of sync no faster than they may.
+    pub leader_throttled: Throttled,
+    /// Who fetches no faster than it may while it is out of sync.
+    pub follower_throttled: Throttled,
 }
 
 impl TopicConfig {
@@ -124,6 +129,8 @@ impl TopicConfig {
             compaction_lag_max: get.span("max.compaction.lag.ms"),
             dirty_percent_min: get.percent("min.cleanable.dirty.ratio"),
             unclean_leader_election: get.text("unclean.leader.election.enable") == "true",
+            leader_throttled: Throttled::parse(&get.text(LEADER_THROTTLED_KEY)),
+            follower_throttled: Throttled::parse(&get.text(FOLLOWER_THROTTLED_KEY)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Topic keys: Kafka 4.4's names, types and defaults, and which of them have an effect here.
 
 use super::key::{ConfigKey, Effect, Kind, Update, Valid, row};
+use super::throttle::{FOLLOWER_THROTTLED_KEY, LEADER_THROTTLED_KEY};
 
 /// Every topic key, sorted by name.
 #[rustfmt::skip] // one row per key reads as the table it is
@@ -15,9 +16,9 @@ pub(super) const TOPIC_KEYS: &[ConfigKey] = &[
     row("file.delete.delay.ms", Kind::Long, Some("60000"), Valid::AtLeast(0), Update::Dynamic, Some("log.segment.delete.delay.ms"), Effect::Used("How long a deleted segment's file stays on disk.")),
     row("flush.messages", Kind::Long, Some("9223372036854775807"), Valid::AtLeast(1), Update::Dynamic, Some("log.flush.interval.messages"), Effect::Used("Durability: 1 acknowledges only what is flushed to disk, the maximum only what the in-sync replicas have in memory.")),
     row("flush.ms", Kind::Long, Some("9223372036854775807"), Valid::AtLeast(0), Update::Dynamic, Some("log.flush.interval.ms"), Effect::None),
-    row("follower.replication.throttled.replicas", Kind::List, Some(""), Valid::Any, Update::Dynamic, None, Effect::None),
+    row(FOLLOWER_THROTTLED_KEY, Kind::List, Some(""), Valid::Replicas, Update::Dynamic, None, Effect::Used("Replicas that fetch no faster than their broker's `follower.replication.throttled.rate` while they are out of sync, as PARTITION:BROKER,…, or `*`.")),
     row("index.interval.bytes", Kind::Int, Some("4096"), Valid::AtLeast(0), Update::Dynamic, Some("log.index.interval.bytes"), Effect::Used("Bytes of records between two entries of the offset index.")),
-    row("leader.replication.throttled.replicas", Kind::List, Some(""), Valid::Any, Update::Dynamic, None, Effect::None),
+    row(LEADER_THROTTLED_KEY, Kind::List, Some(""), Valid::Replicas, Update::Dynamic, None, Effect::Used("Replicas whose broker, where it leads, hands them to others out of sync no faster than its `leader.replication.throttled.rate`, as PARTITION:BROKER,…, or `*`.")),
     row("local.retention.bytes", Kind::Long, Some("-2"), Valid::AtLeast(-2), Update::Dynamic, Some("log.local.retention.bytes"), Effect::None),
     row("local.retention.ms", Kind::Long, Some("-2"), Valid::AtLeast(-2), Update::Dynamic, Some("log.local.retention.ms"), Effect::None),
     row("max.compaction.lag.ms", Kind::Long, Some("9223372036854775807"), Valid::AtLeast(1), Update::Dynamic, Some("log.cleaner.max.compaction.lag.ms"), Effect::Used("How old a record of a compacted topic gets before it is compacted whatever else.")),

@@ -40,6 +40,7 @@ impl Collector for Look {
         let mut page = Page(encoder);
         self.state.traffic(&mut page)?;
         self.state.latencies(&mut page)?;
+        self.state.throttles(&mut page)?;
         page.gauge(
             "kafka_controller_kafkacontroller_activecontrollercount",
             "1 on the active controller",
@@ -74,6 +75,16 @@ impl State {
         }
         let requests = broker::TABLE.iter().map(|row| ([("request", row.key.name())], of_api(row.key)));
         page.counters("kafka_network_requestmetrics_requests", "Requests by API", requests)
+    }
+
+    /// Kafka's names, with the JMX exporter's way of writing them.
+    fn throttles(&self, page: &mut Page<'_>) -> fmt::Result {
+        let (now, throttles) = (self.clock.now().mono, &self.shared.throttles);
+        let of = |who: &str| format!("kafka_server_{who}replication_byte_rate");
+        let help = "Bytes per second handed to throttled replicas that are not in sync";
+        page.gauge(&of("leader"), help, throttles.leader.byte_rate(now))?;
+        let help = "Bytes per second fetched of throttled replicas that are not in sync";
+        page.gauge(&of("follower"), help, throttles.follower.byte_rate(now))
     }
 
     fn latencies(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! Stories of replicas that follow each other, without sockets and without metadata owners.
 
+mod throttled;
 mod world;
 
 use base::plant::Bug;

@@ -11,7 +11,7 @@ use crate::view::{Node as NodeSettings, Replicas, View};
 use crate::{ConnId, Down, Effects, Fragment, Input, Job, LinkId, Mail, Owner, Reactor};
 use base::{BrokerId, LeaderEpoch, Machine as _, Now, PartitionIndex, Rng, Span, TopicId, Uuid};
 use bytes::Bytes;
-use cluster::config::{Layers, NodeConfig, Overrides};
+use cluster::config::{Layers, NodeConfig, Overrides, ThrottleRates};
 use cluster::controller::{Command, Controller, Defaults, Heartbeat, NewTopic, Reply, TopicRef};
 use cluster::{Delta, Endpoint, Image, PartitionState};
 use seglog::Unsettled;
@@ -174,6 +174,8 @@ impl World {
         if broker.is_deaf || !broker.is_up {
             return;
         }
+        let rates = image.with_layers(id(at), &broker.settings.fixed, ThrottleRates::resolve);
+        broker.shared.throttles.set(rates);
         let mut replicas = broker.view.replicas.clone();
         let mut fx = Effects::default();
         for (key, replica) in &broker.view.replicas {
