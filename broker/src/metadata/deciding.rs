@@ -81,7 +81,7 @@ impl Leading {
         self.speculative = None;
         self.pending.clear();
         // Whoever leads next gives everybody a whole session.
-        self.defaults.sessions.clear();
+        self.defaults.forget();
         core::mem::take(&mut self.askers).into_values().collect()
     }
 }

@@ -288,7 +288,7 @@ fn a_leader_that_finds_a_damaged_batch_lets_another_lead_until_it_has_it_again()
     cluster.kill(first, 0);
     cluster.run(500);
     cluster.start(first);
-    cluster.run(8_000);
+    cluster.run(25_000);
     assert_eq!(leader(&mut cluster, first), first, "the preferred leader: {:#?}", cluster.log);
     let batch = segment(&cluster, first).len() as u64 / 5;
     let length = 2 * batch + 8;
@@ -395,4 +395,23 @@ fn a_partition_that_is_opened_anew_follows_as_before() {
     assert_eq!(produce(&mut cluster, first, "v2"), (0, 2));
     assert_eq!(partition(&mut cluster, first).0.isr_nodes.len(), 3, "{:#?}", cluster.log);
     assert_eq!(segment(&cluster, first), segment(&cluster, other));
+}
+
+#[test]
+fn a_leader_that_has_died_leads_again_when_its_clients_have_had_time_to_find_it() {
+    let mut cluster = TestCluster::new(3, &[("leader.imbalance.check.interval.seconds", "1")]);
+    cluster.all_serve();
+    create(&mut cluster, 3);
+    cluster.run(20_000);
+    let first = leader(&mut cluster, 1);
+    let other = first % 3 + 1;
+    cluster.kill(first, 0);
+    cluster.run(500);
+    cluster.start(first);
+    cluster.all_serve();
+    cluster.run(14_000);
+    assert_eq!(partition(&mut cluster, other).0.isr_nodes.len(), 3, "{:#?}", cluster.log);
+    assert_ne!(leader(&mut cluster, other), first);
+    cluster.run(4_000);
+    assert_eq!(leader(&mut cluster, other), first, "{:#?}", cluster.log);
 }

@@ -10,7 +10,7 @@ use crate::partition::PartitionState;
 use crate::record::Record;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use base::{BrokerId, PartitionIndex, hit};
+use base::{BrokerId, Now, PartitionIndex, hit};
 
 /// The switch of [`Plan::even_out`] and [`Plan::spread_leaders`].
 pub const BALANCER_KEY: &str = "ottla.balancer.enable";
@@ -22,9 +22,15 @@ const ELECTIONS_MAX: usize = 1_000;
 const SKEW: usize = 10;
 
 /// Topics whose factor nobody chose get the replicas that they lack. Once they have, brokers that have more than others give
-/// replicas away, preferred leaders are spread, and preferred replicas lead, if `leaders` says so. Says whether there is
+/// replicas away, preferred leaders are spread, and preferred replicas that have served for a while lead, if `leaders` says so. Says whether there is
 /// more to do once this is done.
-pub(super) fn balance(image: &Image, soft: &Defaults, leaders: bool, records: &mut Vec<Record>) -> Reply {
+pub(super) fn balance(
+    image: &Image,
+    soft: &Defaults,
+    now: Now,
+    leaders: bool,
+    records: &mut Vec<Record>,
+) -> Reply {
     let mut plan = Plan::new(image);
     plan.grow_all(soft, records);
     if !records.is_empty() || plan.is_more {
@@ -35,13 +41,13 @@ pub(super) fn balance(image: &Image, soft: &Defaults, leaders: bool, records: &m
     }
     let has_moved = !records.is_empty();
     if leaders {
-        prefer_all(image, records);
+        prefer_all(image, |id| soft.is_settled(id, now.mono), records);
     }
     Reply::Balanced { is_more: plan.is_more, has_moved }
 }
 
-/// Preferred replicas lead where nothing else happens at the same time.
-fn prefer_all(image: &Image, records: &mut Vec<Record>) {
+/// Preferred replicas lead where nothing else happens at the same time, if they have served for a while.
+fn prefer_all(image: &Image, is_settled: impl Fn(BrokerId) -> bool, records: &mut Vec<Record>) {
     let placed = |record: &Record| match record {
         Record::Partition { topic, index, .. } => Some((*topic, *index)),
         _ => None,
@@ -52,7 +58,8 @@ fn prefer_all(image: &Image, records: &mut Vec<Record>) {
             if records.len() >= ELECTIONS_MAX {
                 return;
             }
-            let next = state.prefer(|id| image.serves(id)).filter(|_| !taken.contains(&(topic.id, index)));
+            let next = state.prefer(|id| image.serves(id) && is_settled(id));
+            let next = next.filter(|_| !taken.contains(&(topic.id, index)));
             records.extend(next.map(|state| Record::Partition { topic: topic.id, index, state }));
         }
     }

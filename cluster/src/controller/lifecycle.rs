@@ -57,6 +57,7 @@ pub(super) fn register(
     }
     let epoch = registration.epoch;
     soft.sessions.remove(&id);
+    soft.serves_since.remove(&id);
     let kept = kept(image, &registration, closed_in);
     records.push(Record::RegisterBroker(registration));
     partitions::come_back(image, soft, id, kept, records);
@@ -81,6 +82,7 @@ fn kept(image: &Image, now: &Registration, closed_in: i64) -> Kept {
 pub(super) fn fence(image: &Image, soft: &mut Defaults, id: BrokerId, records: &mut Vec<Record>) -> Reply {
     if let Some(broker) = image.broker(id).filter(|broker| !broker.fenced) {
         soft.sessions.remove(&id);
+        soft.serves_since.remove(&id);
         records.push(Record::BrokerFence { id, epoch: broker.epoch, fenced: true });
         partitions::leave(image, soft, id, records);
     }
@@ -101,6 +103,11 @@ pub(super) fn heartbeat(
     soft.sessions.insert(beat.broker, now.mono);
     let is_caught_up = i64::try_from(beat.replayed).is_ok_and(|replayed| replayed >= broker.epoch);
     let is_fenced = beat.wants_fence || (broker.fenced && !is_caught_up);
+    if is_fenced {
+        soft.serves_since.remove(&beat.broker);
+    } else {
+        soft.serves_since.entry(beat.broker).or_insert(now.mono);
+    }
     if is_fenced != broker.fenced {
         records.push(Record::BrokerFence { id: beat.broker, epoch: beat.epoch, fenced: is_fenced });
         if is_fenced {
@@ -122,6 +129,7 @@ pub(super) fn expire(
 ) -> (Reply, Option<Instant>) {
     let timeout = soft.session_timeout;
     soft.sessions.retain(|id, _| image.broker(*id).is_some());
+    soft.serves_since.retain(|id, _| image.broker(*id).is_some());
     let mut next: Option<Instant> = None;
     let mut silent = None;
     for broker in image.brokers().filter(|broker| !broker.fenced) {
@@ -135,6 +143,7 @@ pub(super) fn expire(
     }
     let Some(broker) = silent else { return (Reply::Expired(None), next) };
     soft.sessions.remove(&broker.id);
+    soft.serves_since.remove(&broker.id);
     records.push(Record::BrokerFence { id: broker.id, epoch: broker.epoch, fenced: true });
     partitions::leave(image, soft, broker.id, records);
     (Reply::Expired(Some(broker.id)), next)

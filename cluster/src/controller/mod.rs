@@ -37,6 +37,11 @@ pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 /// The most partitions that one request may create.
 pub const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
 
+/// How long a broker has to serve before leadership comes back to it by itself. A client that has tried a dead broker for a
+/// while does not look at it again before its longest pause is over: ten seconds and up to half of that more in librdkafka
+/// (`reconnect.backoff.max.ms` and its jitter). It would stand still for that long.
+pub const SETTLED_AFTER: Span = Span::from_secs(15);
+
 /// Why something was refused: Kafka's code and a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -230,6 +235,8 @@ pub struct Defaults {
     pub session_timeout: Span,
     /// When each broker was heard of last by this controller.
     pub sessions: BTreeMap<BrokerId, Instant>,
+    /// Since when each broker has served without a break, as far as this controller has seen.
+    pub serves_since: BTreeMap<BrokerId, Instant>,
     /// The topic ids to come: seeded once by the shell's entropy.
     pub rng: Option<Rng>,
 }
@@ -315,7 +322,7 @@ impl Machine for Controller {
                 moves::elect(image, election, partitions, &mut records)
             }
             Command::UnregisterBroker { id } => moves::unregister(image, soft, id, &mut records),
-            Command::Balance { leaders } => balance::balance(image, soft, leaders, &mut records),
+            Command::Balance { leaders } => balance::balance(image, soft, now, leaders, &mut records),
             Command::UpdateFeatures { updates, validate_only } => {
                 brokers::update_features(image, updates, validate_only, &mut records)
             }
@@ -334,6 +341,17 @@ impl Defaults {
     /// How many replicas a topic gets for which nobody has said it.
     pub(crate) fn target_factor(&self, topic: &str) -> i16 {
         if crate::is_internal(topic) { self.internal_replication_factor } else { self.replication_factor }
+    }
+
+    /// What only this controller has seen, and the next has to see for itself.
+    pub fn forget(&mut self) {
+        self.sessions.clear();
+        self.serves_since.clear();
+    }
+
+    /// Whether a broker has served for so long that its clients have found it again.
+    pub(crate) fn is_settled(&self, id: BrokerId, now: Instant) -> bool {
+        self.serves_since.get(&id).is_some_and(|since| now.since(*since) >= SETTLED_AFTER)
     }
 
     pub(crate) fn next_topic_id(&mut self) -> TopicId {

@@ -99,10 +99,10 @@ fn topics_whose_factor_nobody_chose_grow_as_brokers_come_and_others_do_not() {
     let first =
         |index: usize| world.image.as_ref().unwrap().topic("implicit").unwrap().partitions[index].replicas[0];
     assert_ne!(first(0), first(1), "the preferred leaders are spread");
-    world.ask(Command::Balance { leaders: true });
+    world.ask_at(15, Command::Balance { leaders: true });
     let before = world.partition("implicit");
     assert_eq!(before.leader, before.replicas.first().copied());
-    world.ask(Command::Balance { leaders: true });
+    world.ask_at(15, Command::Balance { leaders: true });
     assert_eq!(world.partition("implicit"), before, "once is enough");
 }
 
@@ -226,4 +226,41 @@ fn what_a_lost_broker_led_is_led_by_many() {
     let topic = world.image.as_ref().unwrap().topic("t").unwrap().clone();
     let heirs = topic.partitions.iter().filter(|state| state.replicas[0] == lost).map(|state| state.leader);
     assert!(heirs.collect::<BTreeSet<_>>().len() >= 8);
+}
+
+#[test]
+fn leadership_comes_back_by_itself_only_to_who_has_served_for_a_while() {
+    let mut world = World::new(3);
+    world.create(topic("t", 1, 3)).unwrap();
+    all_in_sync(&mut world, "t");
+    let first = world.partition("t").replicas[0];
+    assert_eq!(world.partition("t").leader, Some(first));
+    let leads_after_balance_at = |world: &mut World, seconds| {
+        world.ask_at(seconds, Command::Balance { leaders: true });
+        world.partition("t").leader == Some(first)
+    };
+    for (fenced, forgets) in [(100, false), (200, true)] {
+        world.ask_at(fenced, Command::FenceBroker { id: first });
+        let epoch = world.register(first);
+        world.ask_at(fenced + 1, ready(first, epoch));
+        all_in_sync(&mut world, "t");
+        if forgets {
+            // Another controller has not seen it before.
+            world.defaults.forget();
+            assert!(!leads_after_balance_at(&mut world, fenced + 40));
+            world.ask_at(fenced + 41, ready(first, epoch));
+        }
+        let since = if forgets { fenced + 41 } else { fenced + 1 };
+        world.ask_at(since + 10, ready(first, epoch));
+        assert!(!leads_after_balance_at(&mut world, since + 14));
+        assert!(leads_after_balance_at(&mut world, since + 15));
+        // Whoever asks for it does not wait.
+        world.ask_at(since + 20, Command::FenceBroker { id: first });
+        let epoch = world.register(first);
+        world.ask_at(since + 21, ready(first, epoch));
+        all_in_sync(&mut world, "t");
+        assert_ne!(world.partition("t").leader, Some(first));
+        world.ask_at(since + 21, Command::ElectLeaders { election: Election::Preferred, partitions: None });
+        assert_eq!(world.partition("t").leader, Some(first));
+    }
 }
