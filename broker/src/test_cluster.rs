@@ -158,6 +158,11 @@ impl TestCluster {
         self.members[id - 1].is_stopped = true;
     }
 
+    /// As when a machine that all nodes are on is suspended: nobody does anything, and what was under way comes afterwards.
+    pub(crate) fn suspend(&mut self, millis: u64) {
+        self.now += Span::from_millis(millis);
+    }
+
     fn after(&mut self, delay: Span, at: usize, owner: Owner, input: Input) {
         self.push(delay, at, Event::Input(owner, input));
     }

@@ -20,6 +20,10 @@ const ENTRY_BYTES_MAX: usize = 1 << 20;
 const BALANCE_AFTER: Span = Span::from_secs(1);
 /// The pause between moves and the election of those that are preferred then.
 const LEADERS_AFTER: Span = Span::from_secs(30);
+/// A controller that has not run for so long has brokers' signs of life in its mailbox that it has not read,
+const STALLED: Span = Span::from_millis(500);
+/// and reads them for so long before it fences anybody for silence.
+const READS_FIRST: Span = Span::from_secs(1);
 /// Records per entry of a decision that is larger.
 const RECORDS_PER_ENTRY: usize = 2_000;
 
@@ -41,6 +45,8 @@ pub(super) struct Leading {
     next_token: controller::Token,
     /// When a broker's session may be over.
     pub(super) sessions_due: Instant,
+    /// When it was last looked at whether that is so.
+    ran_at: Instant,
     /// When it is looked at what follows from brokers that have come.
     balance_due: Option<Instant>,
     /// When it is looked at it anyway, and preferred replicas are to lead again.
@@ -66,6 +72,7 @@ impl Leading {
             askers: BTreeMap::new(),
             next_token: 0,
             sessions_due: Instant::ZERO,
+            ran_at: Instant::ZERO,
             balance_due: None,
             leaders_due: Instant::ZERO,
         }
@@ -209,7 +216,7 @@ impl Metadata {
     pub(super) fn take_office(&mut self, now: Now, fx: &mut Effects) {
         fx.log(Level::Info, format!("This node is the controller, in epoch {}", self.quorum.term()));
         self.leading.speculative = Some(self.committed.clone());
-        self.leading.sessions_due = now.mono;
+        (self.leading.sessions_due, self.leading.ran_at) = (now.mono, now.mono);
         self.leading.balance_due = Some(now.mono + BALANCE_AFTER);
         self.leading.leaders_due = now.mono + self.node.config.leader_imbalance_check;
         if self.open.is_some() {
@@ -245,6 +252,11 @@ impl Metadata {
     pub(super) fn expire_sessions(&mut self, now: Now, fx: &mut Effects) {
         if !self.leading.is_here() || self.quorum.is_alone() {
             return;
+        }
+        let stood_still = now.mono.since(core::mem::replace(&mut self.leading.ran_at, now.mono));
+        if stood_still > STALLED {
+            hit!(controller_reads_before_it_fences);
+            self.leading.sessions_due = self.leading.sessions_due.max(now.mono + READS_FIRST);
         }
         if self.leading.sessions_due <= now.mono {
             self.leading.sessions_due = now.mono + self.leading.defaults.session_timeout;

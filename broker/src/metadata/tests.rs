@@ -319,6 +319,33 @@ fn a_node_that_leaves_hands_over_what_it_leads_before_it_ends() {
 }
 
 #[test]
+fn nobody_is_fenced_because_everybody_stood_still() {
+    for seed in 0..5 {
+        let mut cluster = TestCluster::new(3, &[]);
+        cluster.all_serve();
+        cluster.run(3_000 + seed * 370);
+        cluster.suspend(12_000);
+        cluster.run(5_000);
+        let fenced = cluster.log.iter().filter(|line| line.contains("fenced")).count();
+        assert_eq!(fenced, 0, "{:#?}", cluster.log);
+    }
+}
+
+#[test]
+fn who_is_silent_is_fenced_all_the_same() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    cluster.run(3_000);
+    let silent = cluster.controller().unwrap() % 3 + 1;
+    cluster.stop(silent);
+    cluster.suspend(12_000);
+    cluster.run(1_500);
+    let id = base::BrokerId(i32::try_from(silent).unwrap());
+    let view = cluster.node(silent % 3 + 1).unwrap().metadata.view();
+    assert!(!view.image.serves(id), "{:#?}", cluster.log);
+}
+
+#[test]
 fn a_stranger_with_the_id_of_a_member_takes_nothing_from_it() {
     let mut cluster = TestCluster::new(3, &[]);
     cluster.all_serve();
