@@ -1,5 +1,6 @@
 //! Consumer groups, seen from outside.
 
+use super::retry::Failed;
 use super::{Admin, AdminError};
 use crate::core::error::code_of;
 use crate::core::{Address, Target};
@@ -96,14 +97,16 @@ impl Admin {
     /// # Errors
     /// `GROUP_ID_NOT_FOUND`; brokers before 4.0 describe a group that does not exist as `Dead` instead.
     pub async fn describe_group(&self, id: &str) -> Result<GroupDescription, AdminError> {
-        let coordinator = self.coordinator(id).await?;
         let request = DescribeGroupsRequest { groups: vec![id.into()], ..DescribeGroupsRequest::default() };
-        let verdict = |r: &wire::describe_groups::DescribeGroupsResponse| {
-            code_of(r.groups.first().map_or(0, |group| group.error_code))
+        let attempt = async || {
+            let coordinator = self.coordinator(id).await?;
+            let response = self.call(Target::Broker(coordinator), 0..=6, request.clone()).await?;
+            let group = response.groups.into_iter().next().ok_or_else(|| AdminError::silent(id))?;
+            AdminError::check(group.error_code, id, group.error_message.as_ref())
+                .map_err(Failed::answered)?;
+            Ok((coordinator, group))
         };
-        let response = self.call_until(Target::Broker(coordinator), 0..=6, request, verdict).await?;
-        let group = response.groups.first().ok_or_else(|| AdminError::silent(id))?;
-        AdminError::check(group.error_code, id, group.error_message.as_ref())?;
+        let (coordinator, group) = self.repeat(attempt).await?;
         if group.group_state == "Dead" {
             let code = ErrorCode::GroupIdNotFound;
             return Err(AdminError::Refused { code, subject: id.to_owned(), message: None });
@@ -123,11 +126,16 @@ impl Admin {
     /// # Errors
     /// `NON_EMPTY_GROUP`, `GROUP_ID_NOT_FOUND`.
     pub async fn delete_group(&self, id: &str) -> Result<(), AdminError> {
-        let coordinator = self.coordinator(id).await?;
         let request = DeleteGroupsRequest { groups_names: vec![id.into()], ..DeleteGroupsRequest::default() };
-        let response = self.call(Target::Broker(coordinator), 0..=3, request).await?;
-        let result = response.results.first().ok_or_else(|| AdminError::silent(id))?;
-        AdminError::check(result.error_code, id, result.error_message.as_ref())
+        let attempt = async || {
+            let coordinator = self.coordinator(id).await?;
+            // Whether a lost request was carried out is for the caller to find out.
+            let answer = self.call(Target::Broker(coordinator), 0..=3, request.clone()).await;
+            let response = answer.map_err(|error| Failed::ForGood(AdminError::Call(error)))?;
+            let result = response.results.first().ok_or_else(|| AdminError::silent(id))?;
+            AdminError::check(result.error_code, id, result.error_message.as_ref()).map_err(Failed::answered)
+        };
+        self.repeat(attempt).await
     }
 
     /// The offsets that a group has committed, in order of partition.
@@ -135,12 +143,15 @@ impl Admin {
     /// # Errors
     /// When the coordinator does not answer.
     pub async fn group_offsets(&self, id: &str) -> Result<Vec<GroupOffset>, AdminError> {
-        let coordinator = self.coordinator(id).await?;
         let request =
             OffsetFetchRequest { group_id: id.into(), topics: None, ..OffsetFetchRequest::default() };
-        let target = Target::Broker(coordinator);
-        let response = self.call_until(target, 2..=7, request, |r| code_of(r.error_code)).await?;
-        AdminError::check(response.error_code, id, None)?;
+        let attempt = async || {
+            let coordinator = self.coordinator(id).await?;
+            let response = self.call(Target::Broker(coordinator), 2..=7, request.clone()).await?;
+            AdminError::check(response.error_code, id, None).map_err(Failed::answered)?;
+            Ok(response)
+        };
+        let response = self.repeat(attempt).await?;
         let mut all = Vec::new();
         for topic in &response.topics {
             for partition in &topic.partitions {

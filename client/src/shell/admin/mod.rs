@@ -8,6 +8,7 @@ mod members;
 mod offsets;
 mod quorum;
 mod reassignments;
+mod retry;
 mod topics;
 
 pub use cluster::{BrokerDescription, ClusterDescription, LogDir, LogDirPartition};

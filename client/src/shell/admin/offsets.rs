@@ -1,14 +1,15 @@
 //! Offsets of logs: looking them up, deleting records before them.
 
+use super::retry::Failed;
 use super::{Admin, AdminError};
-use crate::core::Target;
-use crate::core::error::code_of;
+use crate::core::{CallError, Target};
 use base::{EndOffset, Timestamp};
 use std::collections::BTreeMap;
 use wire::ErrorCode;
 use wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use wire::list_offsets::{
-    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsTopic,
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopic,
 };
 
 /// Which offset of a log.
@@ -60,38 +61,66 @@ impl Admin {
         spec: OffsetSpec,
     ) -> Result<Vec<OffsetAt>, AdminError> {
         let mut found = Vec::new();
-        for (leader, partitions) in self.leaders(topic, partitions).await? {
-            let ask = |index: &i32| ListOffsetsPartition {
-                partition_index: *index,
-                timestamp: spec.code(),
-                ..ListOffsetsPartition::default()
-            };
-            let request = ListOffsetsRequest {
-                replica_id: -1,
-                topics: vec![ListOffsetsTopic {
-                    name: topic.into(),
-                    partitions: partitions.iter().map(ask).collect(),
-                    ..ListOffsetsTopic::default()
-                }],
-                timeout_ms: self.timeout_ms(),
-                ..ListOffsetsRequest::default()
-            };
-            let least = if spec == OffsetSpec::MaxTimestamp { 7 } else { 1 };
-            let verdict = |response: &wire::list_offsets::ListOffsetsResponse| {
-                let answers = response.topics.iter().flat_map(|topic| &topic.partitions);
-                answers
-                    .map(|p| code_of(p.error_code))
-                    .find(|code| code.is_retriable())
-                    .unwrap_or(ErrorCode::None)
-            };
-            let response = self.call_until(Target::Broker(leader), least..=11, request, verdict).await?;
-            for answer in response.topics.iter().flat_map(|topic| &topic.partitions) {
-                AdminError::check(answer.error_code, &format!("{topic}-{}", answer.partition_index), None)?;
-                found.push(offset_at(answer));
+        let mut missing = partitions.map(<[i32]>::to_vec);
+        let attempt = async || {
+            let mut failed = None;
+            let mut left = Vec::new();
+            for (leader, partitions) in self.leaders(topic, missing.as_deref()).await? {
+                let answers =
+                    match self.offsets_of(leader, topic, &partitions, spec).await.map_err(Failed::from) {
+                        Ok(answers) => answers,
+                        Err(Failed::ForNow(error)) => {
+                            left.extend(partitions);
+                            failed = Some(Failed::ForNow(error));
+                            continue;
+                        }
+                        Err(for_good) => return Err(for_good),
+                    };
+                for answer in answers.topics.iter().flat_map(|topic| &topic.partitions) {
+                    let subject = format!("{topic}-{}", answer.partition_index);
+                    match AdminError::check(answer.error_code, &subject, None).map_err(Failed::answered) {
+                        Ok(()) => found.push(offset_at(answer)),
+                        Err(Failed::ForNow(error)) => {
+                            left.push(answer.partition_index);
+                            failed = Some(Failed::ForNow(error));
+                        }
+                        Err(for_good) => return Err(for_good),
+                    }
+                }
             }
-        }
+            missing = Some(left);
+            failed.map_or(Ok(()), Err)
+        };
+        self.repeat(attempt).await?;
         found.sort_by_key(|offset| offset.partition);
         Ok(found)
+    }
+
+    /// Asks one leader, once.
+    async fn offsets_of(
+        &self,
+        leader: i32,
+        topic: &str,
+        partitions: &[i32],
+        spec: OffsetSpec,
+    ) -> Result<ListOffsetsResponse, CallError> {
+        let ask = |index: &i32| ListOffsetsPartition {
+            partition_index: *index,
+            timestamp: spec.code(),
+            ..ListOffsetsPartition::default()
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: topic.into(),
+                partitions: partitions.iter().map(ask).collect(),
+                ..ListOffsetsTopic::default()
+            }],
+            timeout_ms: self.timeout_ms(),
+            ..ListOffsetsRequest::default()
+        };
+        let least = if spec == OffsetSpec::MaxTimestamp { 7 } else { 1 };
+        self.call(Target::Broker(leader), least..=11, request).await
     }
 
     /// Deletes the records of a partition before `offset`; returns the new start of the log.
@@ -104,9 +133,7 @@ impl Admin {
         partition: i32,
         offset: EndOffset,
     ) -> Result<EndOffset, AdminError> {
-        let leaders = self.leaders(topic, Some(&[partition])).await?;
         let subject = format!("{topic}-{partition}");
-        let leader = *leaders.keys().next().ok_or_else(|| AdminError::silent(&subject))?;
         let request = DeleteRecordsRequest {
             topics: vec![DeleteRecordsTopic {
                 name: topic.into(),
@@ -120,11 +147,17 @@ impl Admin {
             timeout_ms: self.timeout_ms(),
             ..DeleteRecordsRequest::default()
         };
-        let response = self.call(Target::Broker(leader), 0..=2, request).await?;
-        let result = response.topics.iter().flat_map(|topic| &topic.partitions).next();
-        let result = result.ok_or_else(|| AdminError::silent(&subject))?;
-        AdminError::check(result.error_code, &subject, None)?;
-        Ok(EndOffset(result.low_watermark))
+        // Deleted twice is deleted once.
+        let attempt = async || {
+            let leaders = self.leaders(topic, Some(&[partition])).await?;
+            let leader = *leaders.keys().next().ok_or_else(|| AdminError::silent(&subject))?;
+            let response = self.call(Target::Broker(leader), 0..=2, request.clone()).await?;
+            let result = response.topics.iter().flat_map(|topic| &topic.partitions).next();
+            let result = result.ok_or_else(|| AdminError::silent(&subject))?;
+            AdminError::check(result.error_code, &subject, None).map_err(Failed::answered)?;
+            Ok(EndOffset(result.low_watermark))
+        };
+        self.repeat(attempt).await
     }
 
     /// The leaders of some partitions of a topic, or of all, with the partitions of each.
