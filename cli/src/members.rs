@@ -193,11 +193,32 @@ impl Remove {
             note(&format!("node {id} has no vote any more"));
         }
         self.gone(&admin).await?;
+        let is_member = voter.is_some() || quorum.observers.iter().any(|observer| observer.id == id);
         match admin.unregister_broker(id).await {
-            Err(error) if error.code() == ErrorCode::BrokerIdNotRegistered && voter.is_some() => {}
+            Err(error) if error.code() == ErrorCode::BrokerIdNotRegistered && is_member => {
+                self.forget_controller(&admin).await?;
+            }
             other => other?,
         }
         say(&format!("node {id} is forgotten"))
+    }
+
+    /// A node that was a controller and no broker follows on without its vote, until it is forgotten. Kafka knows how since 4.4.
+    async fn forget_controller(&self, admin: &Admin) -> Done {
+        let ask = || async {
+            match admin.unregister_controller(self.id).await {
+                Err(error)
+                    if matches!(
+                        error.code(),
+                        ErrorCode::ControllerIdNotRegistered | ErrorCode::UnsupportedVersion
+                    ) =>
+                {
+                    Ok(())
+                }
+                other => other,
+            }
+        };
+        patiently(&self.connect, ask).await
     }
 
     /// Who holds something is not removed.

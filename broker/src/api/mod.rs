@@ -58,6 +58,7 @@ mod produce;
 mod remove_raft_voter;
 mod sync_group;
 mod unregister_broker;
+mod unregister_controller;
 mod update_features;
 
 use crate::effects::{Asked, Owner};
@@ -95,6 +96,7 @@ pub(crate) use peer_join::{Admission, reply as join_reply};
 pub(crate) use peer_quorum::PeerQuorum;
 pub(crate) use produce::reply as produce_reply;
 pub(crate) use remove_raft_voter::reply as remove_voter_reply;
+pub(crate) use unregister_controller::reply as forget_controller_reply;
 
 /// What a principal must be allowed to do before the API is served. Nothing is enforced before the security
 /// work, but every API names its guard from the first day.
@@ -332,6 +334,7 @@ pub const TABLE: &[Row] = &[
     view::<describe_topic_partitions::DescribeTopicPartitions>(),
     quorum::<add_raft_voter::AddRaftVoter>(add_raft_voter::handle),
     quorum::<remove_raft_voter::RemoveRaftVoter>(remove_raft_voter::handle),
+    quorum::<unregister_controller::UnregisterController>(unregister_controller::handle),
 ];
 
 /// What nodes are served, by key. Clients are not told of these.

@@ -6,6 +6,7 @@ use seglog::disk::{Disk, MemDisk, OpenMode};
 use seglog::text::encode_partition_metadata;
 use std::collections::BTreeSet;
 use std::io::IoSlice;
+use wire::ErrorCode;
 use wire::add_raft_voter::AddRaftVoterRequest;
 use wire::create_topics::{CreatableTopic, CreateTopicsRequest};
 use wire::describe_cluster::DescribeClusterRequest;
@@ -13,6 +14,7 @@ use wire::describe_quorum::{self, DescribeQuorumRequest};
 use wire::init_producer_id::InitProducerIdRequest;
 use wire::metadata::MetadataRequest;
 use wire::remove_raft_voter::RemoveRaftVoterRequest;
+use wire::unregister_controller::UnregisterControllerRequest;
 
 fn create(cluster: &mut TestCluster, through: usize, name: &str) -> i16 {
     create_with(cluster, through, name, 1)
@@ -343,6 +345,35 @@ fn who_is_silent_is_fenced_all_the_same() {
     let id = base::BrokerId(i32::try_from(silent).unwrap());
     let view = cluster.node(silent % 3 + 1).unwrap().metadata.view();
     assert!(!view.image.serves(id), "{:#?}", cluster.log);
+}
+
+#[test]
+fn a_controller_that_has_lost_its_vote_is_forgotten_and_a_broker_stays() {
+    let mut cluster = TestCluster::new(3, &[("process.roles", "controller")]);
+    let broker = cluster.add(&[("process.roles", "broker")]);
+    cluster.all_serve();
+    let unregister = |cluster: &mut TestCluster, id: usize| {
+        let controller_id = i32::try_from(id).unwrap();
+        let request = UnregisterControllerRequest { controller_id, ..Default::default() };
+        let code = cluster.ask(broker, 0, &request).error_code;
+        (ErrorCode::from_code(code), quorum(cluster, broker).observers.len())
+    };
+    let gone = cluster.controller().unwrap() % 3 + 1;
+    assert_eq!(unregister(&mut cluster, gone), (ErrorCode::InvalidRequest, 1));
+    assert_eq!(unregister(&mut cluster, 99), (ErrorCode::ControllerIdNotRegistered, 1));
+    let remove = RemoveRaftVoterRequest {
+        cluster_id: None,
+        voter_id: i32::try_from(gone).unwrap(),
+        voter_directory_id: directory(&cluster, gone),
+        ..Default::default()
+    };
+    assert_eq!(cluster.ask(broker, 0, &remove).error_code, 0);
+    assert_eq!(quorum(&mut cluster, broker).observers.len(), 2);
+    cluster.kill(gone, 0);
+    assert_eq!(unregister(&mut cluster, gone), (ErrorCode::None, 1));
+    assert_eq!(unregister(&mut cluster, gone), (ErrorCode::ControllerIdNotRegistered, 1));
+    assert_eq!(unregister(&mut cluster, broker), (ErrorCode::None, 1));
+    assert!(cluster.is_serving(broker));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who has a vote: members that follow get one, and voters lose theirs and follow on.
 
 use super::Metadata;
-use crate::api::{add_voter_reply, remove_voter_reply};
+use crate::api::{add_voter_reply, forget_controller_reply, remove_voter_reply};
 use crate::effects::{Asked, Effects};
 use base::{BrokerId, Now, Uuid, hit};
 use cluster::controller::{Outcome, Refusal};
@@ -18,18 +18,24 @@ pub(crate) enum VoterChange {
     Add(BrokerId, Uuid),
     /// It loses its vote.
     Remove(BrokerId, Uuid),
+    /// The node is no member any more, with this directory or another.
+    Forget(BrokerId, Uuid),
 }
 
 impl VoterChange {
     const fn parts(self) -> (BrokerId, Uuid) {
-        let (Self::Add(node, directory) | Self::Remove(node, directory)) = self;
+        let (Self::Add(node, directory) | Self::Remove(node, directory) | Self::Forget(node, directory)) =
+            self;
         (node, directory)
     }
 
     fn is_done(self, membership: &Membership) -> bool {
-        let (_, directory) = self.parts();
-        let votes = membership.voters.contains(&RaftId::of(directory));
-        matches!(self, Self::Add(..)) == votes
+        let member = RaftId::of(self.parts().1);
+        match self {
+            Self::Add(..) => membership.voters.contains(&member),
+            Self::Remove(..) => !membership.voters.contains(&member),
+            Self::Forget(..) => !membership.contains(member),
+        }
     }
 }
 
@@ -102,8 +108,31 @@ impl Metadata {
             VoterChange::Remove(..) if membership.voters.len() == 1 => {
                 refuse(ErrorCode::InvalidRequest, "The last voter cannot lose its vote.")
             }
-            VoterChange::Remove(..) => Ok(()),
+            VoterChange::Remove(..) | VoterChange::Forget(..) => Ok(()),
         }
+    }
+
+    /// A controller without a vote is forgotten, where the controller is. What is registered as a broker stays a member.
+    pub(crate) fn forget_controller(&mut self, now: Now, asked: Asked, node: BrokerId, fx: &mut Effects) {
+        if !self.is_controller() {
+            return self.pass_on(now, asked, fx);
+        }
+        let membership = self.quorum.membership();
+        let is_it = |member: &&RaftId| self.peers.book.node(**member) == Some(node);
+        let learner = membership.learners.iter().find(is_it);
+        let learner = learner.and_then(|learner| self.peers.book.member(*learner));
+        let change = VoterChange::Forget(node, learner.map_or(Uuid::ZERO, |(_, directory)| directory));
+        let outcome = if membership.voters.iter().any(|voter| is_it(&voter)) {
+            refuse(ErrorCode::InvalidRequest, format!("Controller {node} has a vote: take it first."))
+        } else if learner.is_none() {
+            let text = format!("Controller ID {node} is not currently registered.");
+            refuse(ErrorCode::ControllerIdNotRegistered, text)
+        } else if self.committed.broker(node).is_some() {
+            Ok(())
+        } else {
+            return self.change_voters(now, asked, change, fx);
+        };
+        self.voters_changed(&asked, change, &outcome, fx);
     }
 
     fn check_caught_up(&self, node: BrokerId, member: RaftId) -> Outcome<()> {
@@ -128,6 +157,11 @@ impl Metadata {
         let member = RaftId::of(directory);
         let Membership { mut voters, mut learners, .. } = self.quorum.membership().clone();
         let (from, to) = match change {
+            VoterChange::Forget(node, _) => {
+                hit!(controller_forgotten);
+                learners.retain(|member| self.peers.book.node(*member) != Some(node));
+                return self.quorum.propose_membership(&voters, &learners).map(|_| ());
+            }
             VoterChange::Add(..) => (&mut learners, &mut voters),
             VoterChange::Remove(..) => (&mut voters, &mut learners),
         };
@@ -177,6 +211,7 @@ impl Metadata {
         let reply = match change {
             VoterChange::Add(..) => add_voter_reply(asked, outcome),
             VoterChange::Remove(..) => remove_voter_reply(asked, outcome),
+            VoterChange::Forget(..) => forget_controller_reply(asked, outcome),
         };
         self.reply(asked, reply, fx);
     }

@@ -55,6 +55,7 @@ pub mod remove_raft_voter;
 mod sample;
 pub mod sync_group;
 pub mod unregister_broker;
+pub mod unregister_controller;
 pub mod update_features;
 
 /// Every request and response.
@@ -159,6 +160,8 @@ pub mod messages {
     pub use super::sync_group::SyncGroupResponse;
     pub use super::unregister_broker::UnregisterBrokerRequest;
     pub use super::unregister_broker::UnregisterBrokerResponse;
+    pub use super::unregister_controller::UnregisterControllerRequest;
+    pub use super::unregister_controller::UnregisterControllerResponse;
     pub use super::update_features::UpdateFeaturesRequest;
     pub use super::update_features::UpdateFeaturesResponse;
 }
@@ -212,6 +215,7 @@ macro_rules! with_requests {
             remove_raft_voter, RemoveRaftVoterRequest, RemoveRaftVoterResponse;
             sync_group, SyncGroupRequest, SyncGroupResponse;
             unregister_broker, UnregisterBrokerRequest, UnregisterBrokerResponse;
+            unregister_controller, UnregisterControllerRequest, UnregisterControllerResponse;
             update_features, UpdateFeaturesRequest, UpdateFeaturesResponse;
             peer_form, PeerFormRequest, PeerFormResponse;
             peer_greet, PeerGreetRequest, PeerGreetResponse;
@@ -272,6 +276,7 @@ macro_rules! with_kafka_requests {
             remove_raft_voter, RemoveRaftVoterRequest, RemoveRaftVoterResponse;
             sync_group, SyncGroupRequest, SyncGroupResponse;
             unregister_broker, UnregisterBrokerRequest, UnregisterBrokerResponse;
+            unregister_controller, UnregisterControllerRequest, UnregisterControllerResponse;
             update_features, UpdateFeaturesRequest, UpdateFeaturesResponse;
         }
     };

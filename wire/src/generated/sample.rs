@@ -2765,6 +2765,26 @@ mod unregister_broker {
     }
 }
 
+mod unregister_controller {
+    use super::{Sample, Sampler};
+    use crate::unregister_controller::*;
+    impl Sample for UnregisterControllerRequest {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self { controller_id: s.i32(), unknown_tags: s.tags(true, 0) }
+        }
+    }
+    impl Sample for UnregisterControllerResponse {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                throttle_time_ms: s.i32(),
+                error_code: s.i16(),
+                error_message: s.opt(true, |s| s.string()),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+}
+
 mod update_features {
     use super::{Sample, Sampler};
     use crate::update_features::*;

@@ -6,6 +6,7 @@ use base::Uuid;
 use wire::add_raft_voter::AddRaftVoterRequest;
 use wire::remove_raft_voter::RemoveRaftVoterRequest;
 use wire::unregister_broker::UnregisterBrokerRequest;
+use wire::unregister_controller::UnregisterControllerRequest;
 
 impl Admin {
     /// Gives a member a vote (KIP-853): `directory` is its data directory's id, as the quorum's description tells it.
@@ -47,5 +48,16 @@ impl Admin {
         let request = UnregisterBrokerRequest { broker_id: id, ..UnregisterBrokerRequest::default() };
         let response = self.call(Target::Controller, 0..=0, request).await?;
         AdminError::check(response.error_code, &format!("broker {id}"), response.error_message.as_ref())
+    }
+
+    /// Lets the cluster forget a controller that has no vote any more and has ended (KIP-1312, Kafka 4.4).
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` if it has a vote, `CONTROLLER_ID_NOT_REGISTERED`.
+    pub async fn unregister_controller(&self, id: i32) -> Result<(), AdminError> {
+        let request =
+            UnregisterControllerRequest { controller_id: id, ..UnregisterControllerRequest::default() };
+        let response = self.call(Target::Controller, 0..=0, request).await?;
+        AdminError::check(response.error_code, &format!("controller {id}"), response.error_message.as_ref())
     }
 }
