@@ -3,6 +3,7 @@
 use crate::connect::{Connect, Done, block_on};
 use crate::members::{Add, Drain, Remove};
 use crate::output::{Json, Output, list, show, table};
+use crate::throttle::Unthrottle;
 use clap::{Args, Subcommand};
 use client::core::PartitionMetadata;
 use client::{
@@ -25,6 +26,8 @@ pub(crate) enum Cluster {
     Drain(Drain),
     /// Take a node that has ended out of the cluster.
     Remove(Remove),
+    /// Let copies go as fast as they can again.
+    Unthrottle(Unthrottle),
 }
 
 /// `ottla cluster info`
@@ -43,6 +46,7 @@ impl Cluster {
             Self::Add(add) => add.run(),
             Self::Drain(drain) => drain.run(),
             Self::Remove(remove) => remove.run(),
+            Self::Unthrottle(unthrottle) => unthrottle.run(),
         }
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod serve;
+mod throttle;
 
 mod cluster;
 mod config;

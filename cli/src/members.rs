@@ -1,7 +1,7 @@
 //! `ottla cluster add|drain|remove`: who belongs to the cluster, and what it holds.
 
 use crate::connect::{Connect, Done, Failure, block_on};
-use crate::moves::{Brokers, carry_out, drain};
+use crate::moves::{Brokers, Manner, carry_out, drain};
 use crate::output::{list, note, say, table};
 use clap::Args;
 use client::{
@@ -38,6 +38,9 @@ pub(crate) struct Drain {
     /// Wait until nothing is left there.
     #[arg(long)]
     wait: bool,
+    /// Copy at most so many bytes a second from and to each broker.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    throttle: Option<u64>,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -141,7 +144,7 @@ impl Drain {
             admin.alter_configs(&ConfigResource::Broker(self.id), &cordon).await?;
             note(&format!("node {} gets no new replicas any more ({CORDON_KEY})", self.id));
         }
-        carry_out(&admin, &moves, self.wait).await?;
+        carry_out(&admin, &moves, &topics, Manner { waits: self.wait, throttle: self.throttle }).await?;
         let state = if self.wait { "holds nothing any more" } else { "is being drained" };
         say(&format!("node {} {state}", self.id))
     }

@@ -2,6 +2,7 @@
 
 use crate::connect::{Done, Failure};
 use crate::output::note;
+use crate::throttle::Throttle;
 use client::core::PartitionMetadata;
 use client::{Admin, Reassignment, TopicDescription};
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,8 +92,30 @@ pub(crate) fn to_factor(
     Ok(moves)
 }
 
-/// Begins moves, so many at a time, and waits until all of them are done if that is wanted.
-pub(crate) async fn carry_out(admin: &Admin, moves: &[Reassignment], waits: bool) -> Done {
+/// How moves are carried out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Until all of them are done.
+    pub(crate) waits: bool,
+    /// Bytes per second and broker.
+    pub(crate) throttle: Option<u64>,
+}
+
+/// Begins moves, so many at a time, no faster than is wanted, and waits until all of them are done if that is wanted.
+pub(crate) async fn carry_out(
+    admin: &Admin,
+    moves: &[Reassignment],
+    topics: &[TopicDescription],
+    Manner { waits, throttle }: Manner,
+) -> Done {
+    let Some(rate) = throttle.filter(|_| !moves.is_empty()) else { return begin(admin, moves, waits).await };
+    let throttle = Throttle::of(moves, topics);
+    throttle.begin(admin, rate).await?;
+    begin(admin, moves, waits).await?;
+    throttle.settle(admin, waits).await
+}
+
+async fn begin(admin: &Admin, moves: &[Reassignment], waits: bool) -> Done {
     let (mut begun, total) = (0, moves.len());
     let mut told = usize::MAX;
     while begun < total || waits {

@@ -2,7 +2,7 @@
 
 use crate::connect::{Connect, Done, Failure, block_on};
 use crate::members::usable;
-use crate::moves::{Brokers, carry_out, to_factor};
+use crate::moves::{Brokers, Manner, carry_out, to_factor};
 use crate::output::{Json, Output, list, note, say, show, table};
 use clap::{Args, Subcommand};
 use client::{Admin, AlterOp, ConfigResource, CreatedTopic, ErrorCode, NewTopic, TopicDescription};
@@ -84,6 +84,9 @@ pub(crate) struct Alter {
     /// Wait until the replicas have moved.
     #[arg(long)]
     wait: bool,
+    /// Copy at most so many bytes a second from and to each broker.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    throttle: Option<u64>,
     /// A config to set. May be repeated.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     config: Vec<(String, String)>,
@@ -297,7 +300,7 @@ impl Alter {
         let topic = topic.ok_or_else(|| Failure::not_found(format!("there is no topic {}", self.name)))?;
         let usable = usable(admin, &cluster.brokers, None).await?;
         let moves = to_factor(factor, topic, &mut Brokers::new(usable, &topics))?;
-        carry_out(admin, &moves, self.wait).await
+        carry_out(admin, &moves, &topics, Manner { waits: self.wait, throttle: self.throttle }).await
     }
 }
 

@@ -74,6 +74,26 @@ fn is_there(pid: u32) -> bool {
     !matches!(state.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()), None | Some("Z"))
 }
 
+/// A throttle goes with the move that was waited for, or when it is taken away.
+fn throttled_copies(nodes: &Nodes) {
+    nodes.say(&["topic", "create", "copied", "-r", "1"]);
+    nodes.say(&["topic", "alter", "copied", "-r", "3", "--throttle", "1000000", "--wait"]);
+    assert!(nodes.say(&["cluster", "unthrottle"]).starts_with("0 topics and 0 brokers "));
+    nodes.say(&["topic", "alter", "copied", "-r", "2", "--throttle", "1000000"]);
+    let described = nodes.say(&["topic", "describe", "copied"]);
+    assert!(described.contains("leader.replication.throttled.replicas=0:"), "{described}");
+    let unthrottled = loop {
+        let output =
+            Command::new(OTTLA).args(["cluster", "unthrottle", "-b", &nodes.brokers]).output().unwrap();
+        if output.status.success() {
+            break String::from_utf8(output.stdout).unwrap();
+        }
+    };
+    assert!(unthrottled.starts_with("1 topics and 3 brokers "), "{unthrottled}");
+    let described = nodes.say(&["topic", "describe", "copied"]);
+    assert!(!described.contains("throttled"), "{described}");
+}
+
 #[test]
 fn three_nodes_survive_one_of_them_and_end_together() {
     let mut nodes = Nodes::start();
@@ -81,6 +101,7 @@ fn three_nodes_survive_one_of_them_and_end_together() {
     let info = nodes.say(&["cluster", "info", "--output", "json"]);
     assert_eq!(info.matches("\"fenced\":false").count(), 3, "{info}");
     assert_eq!(info.matches("\"votes\":true").count(), 3, "{info}");
+    throttled_copies(&nodes);
     signal("KILL", nodes.pids[0]);
     nodes.hear("node 1 has died");
     nodes.hear("node 1 serves again");
