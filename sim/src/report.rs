@@ -120,6 +120,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
 pub(crate) const NO_CLIENT: &str = "no simulated client asks for it; a script does";
 const ALL_IN_MEMORY: &str = "the page cache is never dropped under the node; a unit test does it";
 const NO_RACK: &str = "simulated clients read from leaders; the tests of whole clusters read in racks";
+const UNTHROTTLED: &str = "nobody throttles copies; the tests of replicas that follow each other do";
 const SELDOM: &str = "a few seeds in a thousand reach it, too few to demand it of each campaign";
 const BOUND: &str = "a bound that is far above what a run reaches; a unit test reaches it";
 const QUORUM: &str = "whole quorums run in `quorum/tests/members`, which demands it, or its unit tests do";
@@ -141,6 +142,8 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("compaction_dropped", SELDOM),
     ("compaction_met_damage", SELDOM),
     ("connection_refused", NO_CLIENT),
+    ("controller_forgotten", MEMBERSHIP),
+    ("controller_reads_before_it_fences", SELDOM),
     ("cut_failed", SELDOM),
     ("damage_before_start", SELDOM),
     ("damage_found_by_a_reader", SELDOM),
@@ -157,6 +160,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("fetch_session_epoch_refused", NO_CLIENT),
     ("fetch_session_evicted", NO_CLIENT),
     ("follower_begins_with_the_batch", SELDOM),
+    ("follower_holds_back", UNTHROTTLED),
     ("follower_of_an_earlier_life", SELDOM),
     ("follower_read", NO_RACK),
     ("follower_session_refused", SELDOM),
@@ -171,6 +175,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("late_member_removed", SELDOM),
     ("late_report_dropped", SELDOM),
     ("leader_hands_over_to_lose_its_vote", MEMBERSHIP),
+    ("leader_holds_back", UNTHROTTLED),
     ("link_garbled", ANOTHER_CLUSTER),
     ("link_not_greeted", SELDOM),
     ("link_refused", ANOTHER_CLUSTER),
