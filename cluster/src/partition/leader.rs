@@ -61,8 +61,8 @@ pub struct Leader {
     own: Progress,
     /// What the controller has confirmed.
     state: PartitionState,
-    /// The in-sync replicas that the controller is being asked for.
-    proposed: Option<Vec<BrokerId>>,
+    /// The in-sync replicas that the controller is being asked for, each in the life in which it was seen then (A10).
+    proposed: Option<Vec<(BrokerId, i64)>>,
     /// The other replicas that have been heard of.
     followers: BTreeMap<BrokerId, Heard>,
     high_watermark: EndOffset,
@@ -164,9 +164,10 @@ impl Leader {
         if isr == self.state.isr {
             return None;
         }
-        let change = self.change(&isr);
-        self.proposed = Some(isr);
-        Some(change)
+        // A replica that stays without having been heard of is not a claim about it.
+        let lives: Vec<_> = isr.iter().map(|id| (*id, self.life_of(*id).unwrap_or(-1))).collect();
+        self.proposed = Some(lives.clone());
+        Some(self.change(lives))
     }
 
     /// The controller has decided: this is the state now. An earlier one than is known says nothing. Returns true when
@@ -189,20 +190,19 @@ impl Leader {
         self.advance()
     }
 
-    /// The change that the controller is being asked for, as it was asked for: whoever is not answered asks again.
+    /// The change that the controller is being asked for, as it was asked for: whoever is not answered asks again. Who was
+    /// to join may have started anew since, with less than it had: nothing is claimed of that life (A10).
     #[must_use]
     pub fn asked(&self) -> Option<Proposal> {
-        self.proposed.as_deref().map(|isr| self.change(isr))
+        self.proposed.clone().map(|lives| self.change(lives))
     }
 
-    fn change(&self, isr: &[BrokerId]) -> Proposal {
-        // A replica that stays without having been heard of is not a claim about it.
-        let epoch = |id: &BrokerId| self.life_of(*id).unwrap_or(-1);
+    const fn change(&self, isr: Vec<(BrokerId, i64)>) -> Proposal {
         IsrChange {
             from: self.own_id,
             leader_epoch: self.epoch,
             partition_epoch: self.state.partition_epoch,
-            isr: isr.iter().map(|id| (*id, epoch(id))).collect(),
+            isr,
         }
     }
 
@@ -262,7 +262,8 @@ impl Leader {
 
     /// The replicas that hold up what is safe: those in sync, and those that may be so already.
     pub fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> + '_ {
-        let proposed = |id: &BrokerId| self.proposed.as_ref().is_some_and(|isr| isr.contains(id));
+        let is_of = |id: &BrokerId, lives: &Vec<(BrokerId, i64)>| lives.iter().any(|(other, _)| other == id);
+        let proposed = move |id: &BrokerId| self.proposed.as_ref().is_some_and(|lives| is_of(id, lives));
         self.state
             .replicas
             .iter()
@@ -400,6 +401,18 @@ mod tests {
         let decided = state.change_isr(&change, 1, |_, _| true).unwrap();
         assert!(leader.decided(&decided));
         assert_eq!(leader.high_watermark(), EndOffset(9));
+    }
+
+    #[test]
+    fn a_wish_that_is_repeated_claims_nothing_of_a_later_life() {
+        let mut leader = led_by(&[1, 2], Durability::Replicated, at(9), 0);
+        leader.state.isr = vec![BrokerId(1)];
+        leader.fetched(life(2), EndOffset(9));
+        let first = leader.propose(&[BrokerId(2)], &[]).unwrap();
+        // It comes back with an empty disk before the controller has answered.
+        leader.fetched(Incarnation { id: BrokerId(2), epoch: 8 }, EndOffset(0));
+        let again = leader.asked().unwrap();
+        assert_eq!((again.isr.clone(), &again), (vec![(BrokerId(1), -1), (BrokerId(2), 7)], &first));
     }
 
     #[test]

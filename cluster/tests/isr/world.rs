@@ -298,7 +298,8 @@ impl World {
         let other = BrokerId(i32::try_from(other).unwrap());
         let replica = &mut self.replicas[at];
         let Role::Leads(leader) = &mut replica.role else { return false };
-        let change = leader.propose(&[other], &[]);
+        // What was asked for and not answered is asked for again.
+        let change = leader.propose(&[other], &[]).or_else(|| leader.asked());
         replica.change = change.or(replica.change.take());
         true
     }
