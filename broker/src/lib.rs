@@ -44,6 +44,7 @@ pub use job::{Job, JobDone};
 pub use metadata::Metadata;
 pub use peer::Identity;
 pub use reactor::{IN_FLIGHT_MAX, Reactor};
+pub use replica::Standing;
 pub use replication::{Replication, SharedThrottle, Throttles};
 pub use shared::{Counters, Shared};
 pub use view::{Node, Replicas, View};

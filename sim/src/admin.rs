@@ -215,6 +215,12 @@ impl Admin {
     }
 }
 
+/// A topic of that name is there, and was before this run.
+pub(crate) fn was_created(life: &str, partitions: i32, history: &mut History) {
+    let (_, traits) = traits(base_name(life), history);
+    history.topic_created(life, partitions, traits);
+}
+
 fn framed<R: Request>(version: i16, request: &R, correlation: i32, asked: Asked) -> (i16, Bytes, Asked) {
     (version, encode(correlation, version, request), asked)
 }

@@ -10,6 +10,7 @@ use crate::admin::Admin;
 use crate::group::Participant;
 use crate::history::{History, Partition, base_name};
 use crate::operator::Operator;
+use crate::world::layout::Layout;
 use base::{Instant, Rng, Timestamp, Uuid};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -69,6 +70,8 @@ pub(crate) struct Client {
     /// When it may ask something next.
     pub(crate) acts_at: Option<Instant>,
     pub(crate) route: Route,
+    /// Where it stands, if it says so.
+    rack: Option<String>,
 }
 
 /// The versions that this client speaks: one of those served, drawn per request.
@@ -107,14 +110,29 @@ impl Client {
     }
 
     const fn new(name: u64, role: Role) -> Self {
-        let route = Route::new(1, 0);
-        Self { name, role, awaited: None, correlation: 0, padding: 1, connected: false, acts_at: None, route }
+        let (route, rack) = (Route::new(1, 0, 0), None);
+        Self {
+            name,
+            role,
+            awaited: None,
+            correlation: 0,
+            padding: 1,
+            connected: false,
+            acts_at: None,
+            route,
+            rack,
+        }
     }
 
-    /// The same client in a cluster of so many nodes, where partitions have so many replicas.
-    pub(crate) fn among(self, nodes: usize, replicas: i16) -> Self {
+    /// The same client, standing there.
+    pub(crate) fn in_rack(self, rack: Option<String>) -> Self {
+        Self { rack, ..self }
+    }
+
+    /// The same client in a cluster of that layout, where partitions have so many replicas.
+    pub(crate) fn among(self, layout: &Layout, replicas: i16) -> Self {
         let at = usize::try_from(self.name).unwrap_or(0);
-        let mut among = Self { route: Route::new(nodes, at), ..self };
+        let mut among = Self { route: Route::new(layout.nodes, layout.first_broker(), at), ..self };
         if let Role::Group(participant) = &mut among.role {
             participant.is_in_cluster = among.route.is_in_cluster();
             participant.replicas = replicas;
@@ -366,6 +384,9 @@ impl Client {
             Awaited::Fetch(reading) => {
                 let reply = body::<FetchRequest>(&mut reader, correlation, version)?;
                 let part = &reply.responses[0].partitions[0];
+                if part.preferred_read_replica >= 0 {
+                    return self.sent_nearer(part.preferred_read_replica);
+                }
                 let Some(Records::Bytes(records)) = &part.records else { return Ok(()) };
                 self.fetched(&reading, part.error_code, records, history)
             }

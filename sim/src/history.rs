@@ -44,7 +44,7 @@ pub(crate) struct Trimmed {
     /// Nothing before this may be read any more.
     pub(crate) acked: i64,
     /// Anything from here on must be there.
-    sent: i64,
+    pub(crate) sent: i64,
 }
 
 /// What was said of a topic's setting.
@@ -210,6 +210,11 @@ impl History {
         trimmed.acked = trimmed.acked.max(low);
     }
 
+    pub(crate) fn all_trimmed(&self) -> impl Iterator<Item = (&Partition, Trimmed)> {
+        let there = self.trimmed.iter().filter(|((topic, _), _)| self.exists(topic));
+        there.map(|(partition, trimmed)| (partition, *trimmed))
+    }
+
     pub(crate) fn trimmed(&self, partition: &Partition) -> Trimmed {
         self.trimmed.get(partition).copied().unwrap_or_default()
     }
@@ -343,6 +348,14 @@ impl History {
         let sent = self.sent.get(partition).into_iter().flatten();
         sent.filter(|(value, fate)| matches!(fate, Fate::Acked(offset) if found.get(offset) != Some(*value)))
             .count()
+    }
+
+    /// What became of every value that was sent to a topic that is there.
+    pub(crate) fn all_sent(&self) -> impl Iterator<Item = (&Partition, u64, Fate)> {
+        let there = self.sent.iter().filter(|((topic, _), _)| self.exists(topic));
+        there.flat_map(|(partition, values)| {
+            values.iter().map(move |(value, fate)| (partition, *value, *fate))
+        })
     }
 
     /// How many values were acknowledged.

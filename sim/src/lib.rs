@@ -6,6 +6,7 @@
 
 mod admin;
 mod client;
+mod earlier;
 mod group;
 mod history;
 mod logs;

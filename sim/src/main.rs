@@ -32,6 +32,10 @@ fn main() -> ExitCode {
             }
             continue;
         }
+        if name == "--keep" {
+            campaign.keep = Some(value);
+            continue;
+        }
         if name == "--less" {
             match value.parse() {
                 Ok(less) => campaign.less = less,
@@ -54,13 +58,16 @@ fn main() -> ExitCode {
             _ => return usage(),
         }
     }
+    if campaign.keep.is_some() {
+        return campaign.keep_files();
+    }
     if shrinks { shrink::shrink(&campaign.options(campaign.from)) } else { campaign.run() }
 }
 
 #[expect(clippy::print_stderr, reason = "a command line tool")]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ottla-sim [--nodes N] [--replicas N] [--seeds N] [--from SEED] [--seed SEED] [--bug RULE] [--less LIST] [--trace EVENTS] [--story] [--require-all] [--shrink] | --meta N | --hashes N | --bugs SEEDS | --record-bugs SEEDS | --replay-bugs 1"
+        "usage: ottla-sim [--nodes N] [--replicas N] [--seeds N] [--from SEED] [--seed SEED] [--bug RULE] [--less LIST] [--trace EVENTS] [--story] [--keep FILE] [--require-all] [--shrink] | --meta N | --hashes N | --bugs SEEDS | --record-bugs SEEDS | --replay-bugs 1"
     );
     ExitCode::from(2)
 }
@@ -79,6 +86,8 @@ struct Campaign {
     /// Only what befalls nodes.
     is_story: bool,
     less: Less,
+    /// Where the files of the first seed go.
+    keep: Option<String>,
     bug: Option<Bug>,
     /// It is red if a fault or a mark was never reached.
     require_all: bool,
@@ -112,6 +121,24 @@ impl Campaign {
         let options =
             Options { keep_trace, bug, replicas, is_story: self.is_story, ..Options::new(seed, nodes) };
         options.with(self.less.clone())
+    }
+
+    /// Runs one seed and keeps what its nodes have written.
+    #[expect(clippy::print_stdout, reason = "a command line tool")]
+    fn keep_files(&self) -> ExitCode {
+        let outcome = run(Options { keeps_files: true, ..self.options(self.from) });
+        let (Some(path), Some(files)) = (&self.keep, outcome.files) else {
+            println!("seed {}: {:?}", self.from, outcome.failure);
+            return ExitCode::FAILURE;
+        };
+        println!("{} bytes, {} values acknowledged", files.len(), outcome.report.acked);
+        match std::fs::write(path, files) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                println!("{path}: {error}");
+                ExitCode::FAILURE
+            }
+        }
     }
 
     /// Prints a hash over everything that happened in each seed, for comparison with another build.

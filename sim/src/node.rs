@@ -1,6 +1,7 @@
 //! One simulated node: the real owners over a simulated disk, with jobs that take time.
 
 use crate::world::Options;
+use crate::world::layout::Layout;
 use crate::world::swarm::Swarm;
 use base::{Instant, Now, Rng, Span, plant};
 use broker::{Boot, Booted, Effects, Founding, Input, Job, JobDone, Opened, Owner};
@@ -18,7 +19,10 @@ pub(crate) const PEERS: Listening = Listening { name: "PEERS", port: 9093 };
 /// Nodes that form the cluster; more than these join it.
 pub(crate) const VOTERS: usize = 3;
 
-/// A listener that every node has.
+/// Readers are sent to a replica in their own rack.
+const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
+/// A listener that every broker has, or every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listening {
     pub(crate) name: &'static str,
@@ -94,7 +98,12 @@ pub(crate) fn index_of(host: &str) -> Option<usize> {
 }
 
 impl SimNode {
-    pub(crate) fn new(index: usize, options: &Options, swarm: &Swarm, rng: &Rng) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        (options, layout): (&Options, &Layout),
+        swarm: &Swarm,
+        rng: &Rng,
+    ) -> Self {
         Self {
             index,
             disk: MemDisk::new(),
@@ -113,7 +122,7 @@ impl SimNode {
             is_starved: false,
             is_rotten: false,
             has_served: false,
-            settings: settings(index, options, swarm, rng),
+            settings: settings(index, layout, swarm, (options, rng)),
             reactors: options.reactors,
         }
     }
@@ -279,7 +288,7 @@ impl SimNode {
 }
 
 /// The node's file. Whatever is drawn for one node is the same for all.
-fn settings(index: usize, options: &Options, swarm: &Swarm, rng: &Rng) -> Overrides {
+fn settings(index: usize, layout: &Layout, swarm: &Swarm, (options, rng): (&Options, &Rng)) -> Overrides {
     let rng = &mut rng.fork(1);
     let set = |key: &str, value: String| (key.to_owned(), value);
     let mut settings = Overrides::from([
@@ -300,24 +309,30 @@ fn settings(index: usize, options: &Options, swarm: &Swarm, rng: &Rng) -> Overri
         set("ottla.metadata.snapshot.entries", rng.between(2, 60).to_string()),
     ]);
     if options.nodes > 1 {
-        settings.extend(cluster_settings(index, options, swarm, rng));
+        settings.extend(cluster_settings(index, layout, swarm, (options, rng)));
     }
     settings
 }
 
 /// What a node of a cluster has to know beyond that.
-fn cluster_settings(index: usize, options: &Options, swarm: &Swarm, rng: &mut Rng) -> Overrides {
+fn cluster_settings(
+    index: usize,
+    layout: &Layout,
+    swarm: &Swarm,
+    (options, rng): (&Options, &mut Rng),
+) -> Overrides {
     let set = |key: &str, value: String| (key.to_owned(), value);
     let listener = |at: Listening| format!("{}://{}:{}", at.name, host(index), at.port);
     let voter = |index: usize| format!("{}@{}:{}", index + 1, host(index), PEERS.port);
     let voters: Vec<_> = (0..options.nodes.min(VOTERS)).map(voter).collect();
+    let both = format!("{},{}", listener(CLIENTS), listener(PEERS));
     // Short enough for a run to see many sessions end.
     let session = rng.between(400, 6_000);
     let mut settings = Overrides::from([
         set("node.id", (index + 1).to_string()),
-        set("listeners", format!("{},{}", listener(CLIENTS), listener(PEERS))),
+        set("listeners", if layout.is_broker(index) { both } else { listener(PEERS) }),
         set("controller.listener.names", PEERS.name.into()),
-        set("offsets.topic.replication.factor", options.replicas.to_string()),
+        set("offsets.topic.replication.factor", layout.replicas(options.replicas).to_string()),
         set("broker.session.timeout.ms", session.to_string()),
         set("broker.heartbeat.interval.ms", (session / rng.between(3, 6)).to_string()),
         set("replica.lag.time.max.ms", rng.between(300, 5_000).to_string()),
@@ -325,6 +340,12 @@ fn cluster_settings(index: usize, options: &Options, swarm: &Swarm, rng: &mut Rn
     if swarm.loses_disks() {
         // Topics of the cluster's own are as safe as the others.
         settings.extend([set("min.insync.replicas", "2".into())]);
+    }
+    if let Some(rack) = layout.rack_of(index) {
+        settings.extend([set("broker.rack", rack), set("replica.selector.class", RACK_AWARE.into())]);
+    }
+    if !layout.is_broker(index) {
+        settings.extend([set("process.roles", "controller".into())]);
     }
     if index < VOTERS {
         settings.extend([set("controller.quorum.voters", voters.join(","))]);

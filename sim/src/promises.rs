@@ -57,6 +57,12 @@ impl Promises {
         self.known.get(&(group.to_owned(), partition)).copied().unwrap_or_default()
     }
 
+    /// What is committed, for certain.
+    pub(crate) fn all_committed(&self) -> impl Iterator<Item = (&(String, i32), i64)> {
+        let known = self.known.iter().filter(|(_, known)| known.floor > NONE && !known.is_in_doubt);
+        known.map(|(key, known)| (key, known.floor))
+    }
+
     /// All groups of which offsets are known.
     pub(crate) fn groups(&self) -> BTreeSet<String> {
         self.known.keys().map(|(group, _)| group.clone()).collect()

@@ -20,6 +20,7 @@ pub const FAULTS: &[&str] = &[
     "bit flip",
     "wall clock jump",
     "process ended itself",
+    "files of an earlier build",
 ];
 
 /// The kinds that only a cluster knows.
@@ -39,6 +40,7 @@ pub const OUTAGES: &[&str] = &[
     "metadata rotten",
     "disk replaced",
     "damage repaired",
+    "rot under a running node",
 ];
 
 /// The marks that a campaign must reach.
@@ -92,6 +94,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "follower_diverges",
     "follower_does_not_wait",
     "follower_out_of_range",
+    "follower_read",
     "follower_refused",
     "follower_start_moved",
     "follower_starts_over",
@@ -110,6 +113,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "question_asked_again",
     "question_asked_elsewhere",
     "quorum_leader_gone",
+    "reader_sent_nearer",
     "repeated_answer_dropped",
     "session_expired",
     "snapshot_installed",
@@ -119,7 +123,6 @@ pub const CLUSTER_MARKS: &[&str] = &[
 /// Held by `every_script_holds_on_the_machine`.
 pub(crate) const NO_CLIENT: &str = "no simulated client asks for it; a script does";
 const ALL_IN_MEMORY: &str = "the page cache is never dropped under the node; a unit test does it";
-const NO_RACK: &str = "simulated clients read from leaders; the tests of whole clusters read in racks";
 const UNTHROTTLED: &str = "nobody throttles copies; the tests of replicas that follow each other do";
 const SELDOM: &str = "a few seeds in a thousand reach it, too few to demand it of each campaign";
 const BOUND: &str = "a bound that is far above what a run reaches; a unit test reaches it";
@@ -162,7 +165,6 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("follower_begins_with_the_batch", SELDOM),
     ("follower_holds_back", UNTHROTTLED),
     ("follower_of_an_earlier_life", SELDOM),
-    ("follower_read", NO_RACK),
     ("follower_session_refused", SELDOM),
     ("foreign_group_record_skipped", WRITTEN_BY_KAFKA),
     ("founder_finds_a_cluster", SELDOM),
@@ -200,7 +202,6 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("quorum_leaver_hands_over", QUORUM),
     ("quorum_refused_message", QUORUM),
     ("quorum_snapshot_of_an_earlier_leader", QUORUM),
-    ("reader_sent_nearer", NO_RACK),
     ("report_of_a_stranger", ANOTHER_CLUSTER),
     ("retention_deleted", SELDOM),
     ("server_says_who_it_is", FIVE),

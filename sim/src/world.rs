@@ -2,6 +2,8 @@
 
 mod drive;
 mod faults;
+mod inherit;
+pub(crate) mod layout;
 mod less;
 mod life;
 mod losses;
@@ -10,6 +12,7 @@ mod oracle;
 mod outages;
 mod queue;
 mod reckoning;
+mod safety;
 mod streams;
 pub(crate) mod swarm;
 
@@ -21,6 +24,7 @@ use crate::report::Report;
 use crate::trace::Trace;
 use base::{Instant, Now, Rng, Span, Timestamp, plant};
 use broker::ConnId;
+use layout::Layout;
 pub use less::Less;
 use network::Network;
 use oracle::Oracle;
@@ -47,6 +51,8 @@ pub struct Options {
     pub reactors: u16,
     /// Events to keep for a failure's trace.
     pub keep_trace: usize,
+    /// The files that there are in the end are kept.
+    pub keeps_files: bool,
     /// Only what befalls nodes is kept, not each of their inputs.
     pub is_story: bool,
     /// What is left out.
@@ -75,6 +81,7 @@ impl Options {
             bug: None,
             reactors: 2,
             keep_trace: 0,
+            keeps_files: false,
             is_story: false,
             less: Less::NOTHING,
         }
@@ -88,6 +95,8 @@ pub struct Outcome {
     pub report: Report,
     /// A hash over every event.
     pub hash: u64,
+    /// The files as they are in the end, if they are kept: an archive for `sim/earlier`.
+    pub files: Option<Vec<u8>>,
     /// What went wrong, with the latest events.
     pub failure: Option<String>,
 }
@@ -106,6 +115,7 @@ const SLOW: u32 = 1_500;
 
 struct World {
     options: Options,
+    layout: Layout,
     swarm: Swarm,
     now: Instant,
     queue: Queue,
@@ -133,6 +143,8 @@ struct World {
     lost: Option<usize>,
     /// By how much clients are slower than usual: in a slow run offsets come of age.
     slowness: u32,
+    /// How much later than others the world began.
+    later: Span,
 }
 
 /// How many nodes the world of a seed has, if nobody says: one, often three, now and then five.
@@ -151,7 +163,11 @@ pub fn run(options: Options) -> Outcome {
     arm(options.bug);
     let _earlier = base::marks::take();
     let mut world = World::new(options);
-    let failure = world.play().err();
+    let mut files = None;
+    let mut failure = world.play().err();
+    if failure.is_none() && world.options.keeps_files {
+        files = world.pack_files().map_err(|reason| failure = Some(reason)).ok();
+    }
     if failure.is_some() {
         (0..world.nodes.len()).for_each(|node| world.trace_logs(node));
     }
@@ -164,14 +180,16 @@ pub fn run(options: Options) -> Outcome {
     report.committed = world.history.promises.acked;
     report.assigned = world.history.promises.assigned;
     report.faults_drawn = world.faults;
-    Outcome { report, hash: world.trace.hash(), failure }
+    Outcome { report, hash: world.trace.hash(), files, failure }
 }
 
 impl World {
     fn new(options: Options) -> Self {
         let rng = Rng::new(options.seed);
-        let swarm = Swarm::draw(&mut rng.fork(5), options.nodes, options.replicas);
-        let node = |index| SimNode::new(index, &options, &swarm, &rng);
+        let layout = Layout::draw(&mut rng.fork(7), options.nodes);
+        let replicas = layout.replicas(options.replicas);
+        let swarm = Swarm::draw(&mut rng.fork(5), options.nodes, replicas);
+        let node = |index| SimNode::new(index, (&options, &layout), &swarm, &rng);
         let mut pace = rng.fork(4);
         let slowness = match options.nodes {
             1 if pace.chance(1, 10) => SLOW,
@@ -184,9 +202,10 @@ impl World {
             nodes: (0..options.nodes).map(node).collect(),
             rng: options.less.salted(rng.fork(3)),
             trace: Trace::new(options.keep_trace, options.is_story),
-            history: History::new(options.nodes, options.replicas, swarm.loses_disks()),
+            history: History::new(options.nodes, replicas, swarm.loses_disks()),
             oracle: Oracle::default(),
             options,
+            layout,
             swarm,
             now: Instant::from_nanos(1),
             queue: Queue::default(),
@@ -202,12 +221,13 @@ impl World {
             rotten: None,
             lost: None,
             slowness,
+            later: Span::ZERO,
         }
     }
 
     fn wall(&self) -> Now {
         let millis = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(0);
-        Now { mono: self.now, wall: Timestamp(EPOCH_MS + millis) }
+        Now { mono: self.now, wall: Timestamp(EPOCH_MS + millis).plus(self.later) }
     }
 
     /// What a node believes.
@@ -248,6 +268,7 @@ impl World {
             self.at(Span::ZERO, Event::Start(node));
         }
         self.at(Span::from_millis(200), Event::Fault);
+        self.begin_with_earlier_files()?;
         while self.sent < self.options.operations || self.now < Instant::ZERO + self.options.lasts {
             self.step()?;
         }
@@ -258,12 +279,14 @@ impl World {
     /// Groups whose members share partitions, and clients that commit on their own.
     fn add_participants(&mut self) {
         let mut name = 2;
+        // What later runs find is nobody's any more: it must be there as it was.
+        let prefix = if self.options.keeps_files { "earlier-" } else { "" };
         for group in 0..self.rng.between(1, 2) {
             for at in 0..self.rng.between(1, 4) {
                 name += 1;
                 let instance = self.rng.chance(1, 3).then(|| format!("instance-{at}"));
                 let slowness = if self.is_cluster() { 4 } else { self.slowness };
-                let member = Participant::member(&format!("group-{group}"), instance, slowness);
+                let member = Participant::member(&format!("{prefix}group-{group}"), instance, slowness);
                 self.add_client(Client::participant(name, member));
             }
         }
@@ -271,14 +294,14 @@ impl World {
         let committers = if self.slowness < SLOW { 2 } else { 0 };
         for at in 0..committers {
             name += 1;
-            let committer = Participant::committer(&format!("committer-{at}"));
+            let committer = Participant::committer(&format!("{prefix}committer-{at}"));
             self.add_client(Client::participant(name, committer));
         }
     }
 
     fn add_client(&mut self, client: Client) {
         let name = client.name;
-        self.clients.insert(name, client.among(self.options.nodes, self.history.replicas()));
+        self.clients.insert(name, client.among(&self.layout, self.history.replicas()));
         self.connect(name);
         self.let_act(name, Span::from_millis(1));
     }
@@ -300,6 +323,7 @@ impl World {
             }
             Some(_) | None => self.happen(event)?,
         }
+        self.look_at_safety_again()?;
         self.oracle.wrong.take().map_or(Ok(()), Err)
     }
 
@@ -352,9 +376,10 @@ impl World {
             if !known {
                 let name = self.clients.keys().next_back().copied().unwrap_or(0) + 1;
                 let padding = self.swarm.padding;
+                let rack = usize::try_from(name).unwrap_or(0);
                 self.add_client(Client::producer(name, partition.clone(), padding));
                 self.add_client(Client::producer(name + 1, partition.clone(), padding));
-                self.add_client(Client::consumer(name + 2, partition));
+                self.add_client(Client::consumer(name + 2, partition).in_rack(self.layout.rack_of(rack)));
             }
         }
     }

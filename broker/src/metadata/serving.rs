@@ -95,6 +95,12 @@ impl Metadata {
         self.own.is_serving()
     }
 
+    /// The epoch in which this process is registered, as it was told.
+    #[must_use]
+    pub const fn broker_epoch(&self) -> Option<i64> {
+        self.own.epoch()
+    }
+
     /// Begins to leave: the partitions that it leads get other leaders, and so does the quorum, before the process ends.
     pub(super) fn leave(&mut self, now: Now) {
         if self.own.leaving == Leaving::No {

@@ -9,6 +9,7 @@ mod lead;
 mod look;
 mod own;
 mod role;
+mod standing;
 mod tend;
 mod wait;
 
@@ -16,6 +17,7 @@ pub(crate) use accept::{Opened, codec_of};
 pub(crate) use follow::{Copied, Cut, Served, TakeError, Took};
 pub(crate) use lead::Following;
 pub(crate) use look::{Isolation, KnownProducer, Position, Read, ReadError, Wish};
+pub use standing::Standing;
 pub(crate) use tend::{Compaction, Look};
 pub(crate) use wait::Waiter;
 

@@ -112,7 +112,7 @@ impl Role {
     }
 
     /// The leader epoch that it is in; `None` if it will never be in another.
-    fn epoch(&self) -> Option<LeaderEpoch> {
+    pub(super) fn epoch(&self) -> Option<LeaderEpoch> {
         match self {
             Self::Leads(leads) => Some(leads.leader.epoch),
             Self::Follows(follows) => Some(follows.follower.epoch()),

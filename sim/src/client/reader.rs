@@ -1,7 +1,7 @@
 //! Readers: from the beginning of a partition to its end, always looking whether what they read may be there.
 
 use super::{Awaited, Client, Role, version, version_up_to};
-use crate::client::route::FETCH_WITH_EPOCHS;
+use crate::client::route::{FETCH_WITH_EPOCHS, FETCH_WITH_RACKS};
 use crate::history::{History, Partition, Trimmed, base_name};
 use base::Rng;
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(super) struct Place {
     pub(super) is_lost: bool,
     /// It was refused, or noticed itself, what is damaged.
     pub(super) was_told: bool,
+    /// It reads from a replica that its leader has sent it to, which need not have all that there is.
+    pub(super) is_near: bool,
     pub(super) era: u32,
 }
 
@@ -98,15 +100,23 @@ impl Client {
             ..Default::default()
         };
         // From version 13 on topics are named by their ids.
-        let version = if self.route.topic_id().is_zero() {
-            version_up_to::<FetchRequest>(rng, 4, 12)
-        } else {
-            version::<FetchRequest>(rng, 13)
+        let version = match &self.rack {
+            _ if !self.route.topic_id().is_zero() => version::<FetchRequest>(rng, 13),
+            Some(_) => version_up_to::<FetchRequest>(rng, FETCH_WITH_RACKS, 12),
+            None => version_up_to::<FetchRequest>(rng, 4, 12),
         };
+        request.rack_id = self.rack.as_deref().unwrap_or_default().into();
         if version >= FETCH_WITH_EPOCHS {
             request.topics[0].partitions[0].current_leader_epoch = self.route.epoch();
         }
         self.frame(version, &request, Awaited::Fetch(reading))
+    }
+
+    /// Another replica stands in its rack.
+    pub(super) fn sent_nearer(&mut self, replica: i32) -> Result<(), String> {
+        let Role::Consumer { reader, .. } = &mut self.role else { return Ok(()) };
+        (reader.caught_up, reader.is_near) = (false, true);
+        self.route.is_sent_to(replica)
     }
 
     /// The partition begins there.
@@ -128,7 +138,9 @@ impl Client {
         if reading.era != history.era(&partition.0) {
             return Ok(());
         }
-        if self.route.is_in_cluster() && code != 0 && code != ErrorCode::OffsetOutOfRange.code() {
+        let is_of_leader = code == ErrorCode::OffsetOutOfRange.code() && !reader.is_near;
+        if self.route.is_in_cluster() && code != 0 && !is_of_leader {
+            reader.is_near = false;
             // Whoever leads now knows more; what was read stays read.
             reader.caught_up = false;
             self.route.lose();

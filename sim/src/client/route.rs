@@ -9,10 +9,15 @@ const NO_EPOCH: i32 = -1;
 /// The first version of Fetch in which a client says which leader epoch it knows.
 pub(crate) const FETCH_WITH_EPOCHS: i16 = 9;
 
+/// The first version of Fetch in which a client says where it stands.
+pub(crate) const FETCH_WITH_RACKS: i16 = 11;
+
 /// A client's way through the cluster. Where there is one node, there is nothing to look for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
     nodes: usize,
+    /// Those before it are no brokers.
+    first: usize,
     at: usize,
     /// It does not know who leads its partition, or coordinates its group.
     is_lost: bool,
@@ -25,10 +30,11 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    pub(crate) const fn new(nodes: usize, at: usize) -> Self {
+    pub(crate) const fn new(nodes: usize, first: usize, at: usize) -> Self {
         Self {
             nodes,
-            at: at % nodes,
+            first,
+            at: first + at % (nodes - first),
             is_lost: nodes > 1,
             moves: false,
             epoch: NO_EPOCH,
@@ -39,6 +45,11 @@ impl Route {
     /// The node that it talks to.
     pub(crate) const fn at(&self) -> usize {
         self.at
+    }
+
+    /// Another replica is to be read from.
+    pub(crate) fn is_sent_to(&mut self, id: i32) -> Result<(), String> {
+        self.found(id, &node::host(usize::try_from(id - 1).unwrap_or(0)), i32::from(CLIENTS.port))
     }
 
     /// The epoch of its partition's leader, as far as it was told.
@@ -84,7 +95,7 @@ impl Route {
     /// Nobody answers there.
     pub(crate) fn try_another(&mut self, rng: &mut Rng) {
         if self.is_in_cluster() {
-            self.at = rng.index(self.nodes);
+            self.at = self.first + rng.index(self.nodes - self.first);
             self.is_lost = true;
         }
     }

@@ -32,6 +32,11 @@ impl Lives {
         }
     }
 
+    /// The names under which topics were deleted, and how often.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = (&String, u32)> {
+        self.deleted.iter().map(|(name, times)| (name, *times))
+    }
+
     /// The topic is gone; the next one of its name is another.
     pub(crate) fn end(&mut self, topic: &str) {
         *self.deleted.entry(base_name(topic).to_owned()).or_default() += 1;

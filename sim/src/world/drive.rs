@@ -185,12 +185,17 @@ impl World {
         if matches!(job, Job::Trim(_) | Job::Retire { .. }) {
             self.maybe_strike_deletion(seat.node);
         }
+        let shortens = matches!(job, Job::Cut { .. });
         let node = &self.nodes[seat.node];
         let Some(done) = node.run(job) else { return Ok(()) };
         if node.has_crashed() {
             self.report.count("crash inside a job");
             self.crash(seat.node);
             return Ok(());
+        }
+        // What is cut is back soon, unless something happens just then.
+        if shortens {
+            self.look_at_safety()?;
         }
         let delay = self.job_micros(seat.node, 5_000);
         self.at(delay, Event::Done(seat, done));

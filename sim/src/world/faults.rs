@@ -8,6 +8,14 @@ use seglog::disk::{Disk, Fault, OpenMode, Operation};
 /// What of a batch's header no checksum covers, in Kafka's format: its base offset and its leader epoch.
 const UNCOVERED: [std::ops::Range<u64>; 2] = [0..8, 12..16];
 
+/// What does not rot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spared {
+    Nothing,
+    /// The files that are written to, and those that were until lately.
+    Latest,
+}
+
 impl World {
     pub(super) fn fault(&mut self) -> Result<(), String> {
         let mut again = None;
@@ -93,9 +101,21 @@ impl World {
         node.disk.inject(at.0, skip, fault);
     }
 
-    /// A bit of a partition's files flips while the node is down, all of which was flushed.
-    pub(super) fn rot(&mut self, index: usize) {
-        let Some((dir, file)) = self.some_file(index) else { return };
+    /// Bits of a partition's files flip under a node that runs. What it writes to is spared: damage there, and a crash before
+    /// the flush is on record, look like a torn tail.
+    pub(super) fn rot_while_running(&mut self, index: usize) {
+        for _ in 0..self.rng.between(1, 3) {
+            let before = self.report.faults.get("bit flip").copied();
+            self.rot(index, Spared::Latest);
+            if self.report.faults.get("bit flip").copied() != before {
+                self.report.count("rot under a running node");
+            }
+        }
+    }
+
+    /// A bit of a partition's files flips, all of which was flushed.
+    pub(super) fn rot(&mut self, index: usize, spared: Spared) {
+        let Some((dir, file)) = self.some_file(index, spared) else { return };
         let path = format!("{dir}/{file}");
         let disk = self.nodes[index].disk.clone();
         let Ok(opened) = disk.open(&path, OpenMode::Read) else { return };
@@ -129,7 +149,7 @@ impl World {
     }
 
     /// A file of records, or of what is derived from them, of some topic of the clients.
-    fn some_file(&mut self, index: usize) -> Option<(String, String)> {
+    fn some_file(&mut self, index: usize, spared: Spared) -> Option<(String, String)> {
         let disk = self.nodes[index].disk.clone();
         let dirs =
             disk.list("").ok()?.into_iter().filter(|entry| entry.is_dir && entry.name.starts_with('t'));
@@ -141,7 +161,10 @@ impl World {
         let kinds = [".log", ".log", ".index", ".timeindex", ".snapshot"];
         let kind = kinds[self.rng.index(kinds.len())];
         let files = disk.list(&dir).ok()?.into_iter().filter(|entry| entry.name.ends_with(kind));
-        let files: Vec<_> = files.collect();
+        let mut files: Vec<_> = files.collect();
+        if spared == Spared::Latest {
+            files.truncate(files.len() / 2);
+        }
         let at_end = self.swarm.flips_at_ends && self.rng.chance(1, 2);
         let at = if at_end { files.len().saturating_sub(1) } else { self.rng.index(files.len().max(1)) };
         let file = files.get(at)?.name.clone();

@@ -1,5 +1,6 @@
 //! The lives of the nodes: starts, ends by crash, ends that were asked for.
 
+use super::faults::Spared;
 use super::queue::{Event, Seat};
 use super::{Instant, SLOW, Span, World};
 use crate::node::{Process, Started};
@@ -191,7 +192,7 @@ impl World {
             node.disk.clear_faults();
         }
         for _ in 0..self.rng.below(self.swarm.flips) {
-            self.rot(index);
+            self.rot(index, Spared::Nothing);
         }
         self.nodes[index].start_pending = true;
         self.start_again(index);

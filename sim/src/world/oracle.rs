@@ -22,6 +22,7 @@ pub(super) struct Oracle {
     /// The states of partitions that anybody knew, for the trace.
     states: BTreeSet<(TopicId, i32, i32, i32)>,
     contents: Contents,
+    pub(super) safety: super::safety::Safety,
     /// What a crash has brought to light.
     pub(super) wrong: Option<String>,
 }
@@ -94,7 +95,7 @@ impl World {
     }
 
     /// Compaction writes batches anew.
-    fn is_kept_as_written(&self, topic: &str) -> bool {
+    pub(super) fn is_kept_as_written(&self, topic: &str) -> bool {
         topic.starts_with('t') && !self.history.traits(topic).is_compacted
     }
 
@@ -140,7 +141,7 @@ impl World {
             return Some("there is no controller".into());
         }
         let live = latest.brokers().filter(|broker| !broker.fenced).count();
-        if live != self.nodes.len() {
+        if live != self.layout.brokers() {
             return Some(format!("{live} brokers are not fenced"));
         }
         let broken = latest.topics().find_map(|topic| {

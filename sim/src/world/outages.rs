@@ -4,6 +4,7 @@
 use super::network::Place;
 use super::queue::Event;
 use super::{Span, World};
+use base::Instant;
 
 /// The kinds of outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +52,17 @@ impl Kind {
 /// What ends later.
 #[derive(Clone, Debug)]
 pub(super) enum Outage {
-    Cut(Vec<(Place, Place)>),
+    /// Since when.
+    Cut(Vec<(Place, Place)>, Instant),
     Slow((Place, Place)),
     /// The next node of a rolling restart is stopped.
     Roll(usize),
     /// A disk is lost until all that it held is elsewhere again.
     Loss,
 }
+
+/// A controller without word from a majority has had twice the time of an election by then.
+const NOTICES_WITHIN: Span = Span::from_secs(2);
 
 impl World {
     /// One of the outages that this seed is strong in.
@@ -88,7 +93,8 @@ impl World {
             Kind::LostDisk => self.lose_disk(one),
             Kind::RottenMetadata => self.rot_metadata(one),
             // What a node closes properly is not looked at when it starts; the rest is.
-            Kind::Rot => self.stop(one),
+            Kind::Rot if self.rng.chance(1, 2) => self.stop(one),
+            Kind::Rot => self.rot_while_running(one),
         }
     }
 
@@ -128,7 +134,7 @@ impl World {
             *self.net.cuts.entry(*pair).or_default() += 1;
         }
         let lasts = self.outage_time();
-        self.at(lasts, Event::Mend(Outage::Cut(pairs)));
+        self.at(lasts, Event::Mend(Outage::Cut(pairs, self.now)));
     }
 
     fn pause(&mut self, index: usize) {
@@ -160,7 +166,8 @@ impl World {
 
     pub(super) fn mend(&mut self, outage: &Outage) {
         match outage {
-            Outage::Cut(pairs) => {
+            Outage::Cut(pairs, since) => {
+                self.look_at_minority(pairs, *since);
                 self.trace.event(self.now.as_nanos(), "mend", || format!("{pairs:?}"));
                 for pair in pairs {
                     if let Some(count) = self.net.cuts.get_mut(pair) {
@@ -175,6 +182,24 @@ impl World {
             }
             Outage::Roll(index) => self.roll(*index),
             Outage::Loss => self.look_at_loss(),
+        }
+    }
+
+    /// Who is cut off from all others for so long has noticed that it decides nothing any more, unless its process stood still.
+    fn look_at_minority(&mut self, pairs: &[(Place, Place)], since: Instant) {
+        let others = self.nodes.len() - 1;
+        let is_from = |index: usize| {
+            let to = |place: &Place| matches!(place, Place::Node(_));
+            pairs.iter().filter(|(from, there)| *from == Place::Node(index) && to(there)).count() == others
+        };
+        let Some(index) = (0..self.nodes.len()).find(|index| is_from(*index)).filter(|_| others > 0) else {
+            return;
+        };
+        let node = &self.nodes[index];
+        let ran = self.now.since(since.max(node.paused_until));
+        if others > 1 && ran > NOTICES_WITHIN && node.is_controller() {
+            let wrong = format!("node {} is the controller, and nobody has heard it for {ran:?}", index + 1);
+            self.oracle.wrong.get_or_insert(wrong);
         }
     }
 
