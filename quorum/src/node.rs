@@ -75,7 +75,7 @@ impl Quorum {
             applied,
             max_size_per_msg: MESSAGE_BYTES_MAX,
             max_inflight_msgs: 64,
-            check_quorum: true,
+            check_quorum: !planted!(E3),
             pre_vote: true,
             ..raft::Config::default()
         };

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             ("--replicas", Some(value @ 1..=9)) => campaign.replicas = i16::try_from(value).unwrap_or(1),
             ("--meta", Some(value)) => return Campaign { seeds: value, ..campaign }.compare_twice(),
             ("--hashes", Some(value)) => return Campaign { seeds: value, ..campaign }.print_hashes(),
-            ("--bugs", Some(value)) => return planted::search(value),
+            ("--bugs", Some(value)) => return planted::search(value, campaign.bug),
             ("--record-bugs", Some(value)) => return planted::record(value),
             ("--replay-bugs", Some(1)) => return planted::replay(),
             ("--trace", Some(value)) => campaign.trace = usize::try_from(value).unwrap_or(0),

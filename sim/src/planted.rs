@@ -1,14 +1,14 @@
 //! The proof that the simulator sees: every planted bug must be caught, and within few seeds.
 
-use base::plant::Bug;
+mod page;
+
+use base::plant::{Bug, Takes};
 use ottla_sim::{Options, run};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bugs that take a cluster to be seen.
-const OF_CLUSTERS: &[Bug] = &[Bug::A1, Bug::A3, Bug::A4, Bug::A7, Bug::A8, Bug::A11, Bug::E7, Bug::E10];
-/// The nodes of a cluster for them.
+/// The nodes of a cluster for bugs that take one.
 const CLUSTER: usize = 3;
 
 /// One line per bug: `RULE SEED`, or `RULE - TEST` if no seed is known that catches it and a test does.
@@ -61,11 +61,11 @@ fn for_each<T: Send>(bugs: &[Bug], work: impl Fn(Bug) -> T + Sync) -> Vec<(Bug, 
     all
 }
 
-/// Searches, for every bug, the first seed that catches it.
+/// Searches, for every bug or for one, the first seed that catches it.
 #[expect(clippy::print_stdout, reason = "a command line tool")]
-pub(crate) fn search(seeds: u64) -> ExitCode {
+pub(crate) fn search(seeds: u64, only: Option<Bug>) -> ExitCode {
     println!("# rule seed  (the first of 1..={seeds} that catches the planted bug)");
-    let all: Vec<Bug> = every_bug().collect();
+    let all: Vec<Bug> = every_bug().filter(|bug| only.is_none_or(|only| only == *bug)).collect();
     let found = for_each(&all, |bug| first_seed(bug, seeds));
     for (bug, seed) in &found {
         match seed {
@@ -107,7 +107,10 @@ pub(crate) fn record(seeds: u64) -> ExitCode {
     if found.iter().any(|(_, held)| held.is_none()) {
         return ExitCode::FAILURE;
     }
-    match std::fs::write(RECORDED_AT, text) {
+    let all = found.into_iter().filter_map(|(bug, held)| Some((bug, held?))).collect();
+    let written = std::fs::write(RECORDED_AT, text)
+        .and_then(|()| page::page(all).map_or(Ok(()), |page| std::fs::write(page::PAGE_AT, page)));
+    match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{RECORDED_AT}: {error}");
@@ -154,7 +157,18 @@ pub(crate) fn replay() -> ExitCode {
         replayed.len() - missed.len(),
         missed.len()
     );
-    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if missed.is_empty() && is_page_fresh() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Compares the page with what is recorded, if it is run from the repository's root.
+#[expect(clippy::print_stdout, reason = "a command line tool")]
+fn is_page_fresh() -> bool {
+    let wanted = recorded().and_then(page::page);
+    let is_fresh = std::fs::read_to_string(page::PAGE_AT).is_ok_and(|page| wanted == Ok(page));
+    if !is_fresh {
+        println!("{} is not what {RECORDED_AT} says: --record-bugs 400", page::PAGE_AT);
+    }
+    is_fresh
 }
 
 /// True if a seed catches a bug, and finds nothing without it.
@@ -163,12 +177,15 @@ fn is_worth(bug: Bug, seed: u64) -> bool {
 }
 
 fn every_bug() -> impl Iterator<Item = Bug> {
-    Bug::ALL.iter().chain(OF_CLUSTERS).copied()
+    Bug::ALL.iter().copied()
 }
 
 /// In a world of how many nodes a bug is looked for.
 fn nodes_for(bug: Bug) -> usize {
-    if OF_CLUSTERS.contains(&bug) { CLUSTER } else { 1 }
+    match bug.takes() {
+        Takes::Node => 1,
+        Takes::Cluster => CLUSTER,
+    }
 }
 
 /// The bug that breaks a rule.

@@ -46,6 +46,8 @@ impl Metadata {
         self.shared.counters.set_controller(role == Role::Leader);
         if role != Role::Leader {
             self.refuse_admissions(fx);
+        } else if planted!(A14) {
+            self.take_office(now, fx);
         }
         self.want_links(fx);
     }
@@ -98,7 +100,9 @@ impl Metadata {
                     continue;
                 }
             };
-            if let Err(reason) = self.apply_one(data, &mut delta) {
+            // The bug brings its failure along: nothing else makes one.
+            let fails = planted!(E1) && index.is_multiple_of(16);
+            if let Err(reason) = self.apply_one(if fails { Bytes::new() } else { data }, &mut delta) {
                 // A node that cannot apply committed metadata must not go on (E1).
                 fx.fatal = Some(format!("metadata entry {index} cannot be applied: {reason}"));
                 return;

@@ -4,7 +4,7 @@ use super::look::{Read, ReadError, Wish, read_code};
 use super::role::{Lag, Leads, Role};
 use super::{Inner, Replica, Told, Waiter, tell};
 use crate::effects::{Effects, Mail, Owner};
-use base::{BrokerId, EndOffset, Instant, LeaderEpoch, PartitionIndex, Span, hit};
+use base::{BrokerId, EndOffset, Instant, LeaderEpoch, PartitionIndex, Span, hit, planted};
 use cluster::PartitionState;
 use cluster::controller::PartitionChange;
 use cluster::partition::{EpochEnd, Epochs, Incarnation, Position};
@@ -264,6 +264,9 @@ impl Inner {
         // Such a fetch says nothing of how far the follower is (A6).
         if read.diverges.is_some() {
             hit!(follower_diverges);
+            if planted!(A6) {
+                self.note_fetch(from, wish.from, now, heard);
+            }
             return Ok(read);
         }
         if wish.from > end || (wish.from < log_start && wish.from < self.first_batch()) {

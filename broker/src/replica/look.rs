@@ -4,7 +4,7 @@ use super::accept::codec_of;
 use super::role::Role;
 use super::{Inner, Replica, Waiter};
 use crate::census::LocalPartition;
-use base::{BrokerId, EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit};
+use base::{BrokerId, EndOffset, LeaderEpoch, ProducerEpoch, ProducerId, Timestamp, hit, planted};
 use cluster::Leader;
 use seglog::{PartitionName, ReadSlice, RecordCodec};
 use wire::ErrorCode;
@@ -121,7 +121,8 @@ impl Replica {
         }
         if wish.bytes_max > 0 || wish.whole_batch {
             let max = wish.bytes_max.min(u64::from(u32::MAX));
-            let slice = inner.log.read(wish.from, max, high_watermark, wish.whole_batch);
+            let bound = if planted!(A20) { end } else { high_watermark };
+            let slice = inner.log.read(wish.from, max, bound, wish.whole_batch);
             read.slice = slice.map_err(read_code)?;
         }
         Ok(read)

@@ -4,6 +4,7 @@ use crate::partition::IsrChange;
 use crate::record::Resource;
 use alloc::string::ToString;
 use alloc::vec;
+use base::plant::{self, Bug};
 use base::{LeaderEpoch, PartitionIndex};
 
 struct World {
@@ -325,6 +326,35 @@ fn a_process_that_is_gone_is_fenced_at_once_and_its_id_is_free_for_another_disk(
     assert_eq!(world.ask(Command::FenceBroker { id: leader }), Reply::Done(Ok(())));
     assert_eq!(world.partition("t"), before, "once is enough");
     assert!(matches!(world.ask(taken(leader)), Reply::Registered { .. }));
+}
+
+#[test]
+fn who_was_not_closed_does_not_hold_what_was_in_memory_alone() {
+    let mut world = World::new(2);
+    let set = |key: &str, value: &str| (key.to_string(), Some(value.to_string()));
+    let mut topic = topic("t", 1, 2);
+    topic.configs = vec![set("min.insync.replicas", "2"), set("flush.messages", "9223372036854775807")];
+    world.create(topic).unwrap();
+    let leader = world.partition("t").leader.unwrap();
+    let other = BrokerId(1 - leader.0);
+    world.register(other);
+    let after = world.partition("t");
+    assert_eq!((after.isr, after.elr), (vec![leader], vec![]), "it was not closed: KIP-966");
+}
+
+/// True if a test notices the bug.
+fn is_noticed(bug: Bug, test: fn()) -> bool {
+    extern crate std;
+    plant::arm(Some(bug));
+    let noticed = std::panic::catch_unwind(test).is_err();
+    plant::arm(None);
+    noticed
+}
+
+#[test]
+fn without_the_rules_who_comes_back_would_count_as_one_that_holds_all() {
+    assert!(is_noticed(Bug::A12, who_was_not_closed_does_not_hold_what_was_in_memory_alone));
+    assert!(is_noticed(Bug::E7, who_comes_back_with_an_empty_disk_holds_nothing_and_leads_nothing));
 }
 
 #[test]

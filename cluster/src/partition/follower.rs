@@ -39,7 +39,7 @@ impl Position {
         let last = self.last_epoch?;
         let bottom = EpochEnd { epoch: LeaderEpoch::UNKNOWN, end: EndOffset::ZERO };
         let own = leader.end_of(last).unwrap_or(bottom);
-        (own.epoch < last || own.end < self.offset).then_some(own)
+        ((own.epoch < last && !planted!(A2)) || own.end < self.offset).then_some(own)
     }
 }
 
@@ -125,7 +125,12 @@ impl Follower {
                 self.is_aligned = true;
                 Step::Append
             }
-            Some(theirs) => Step::Truncate(self.parting(theirs, log)),
+            Some(theirs) => {
+                if planted!(A5) {
+                    self.high_watermark = self.high_watermark.max(answer.high_watermark.min(self.log_end));
+                }
+                Step::Truncate(self.parting(theirs, log))
+            }
         }
     }
 
@@ -140,6 +145,9 @@ impl Follower {
     /// The log now ends at `end`. All that is said of it moves together (A15).
     pub fn truncated(&mut self, end: EndOffset) {
         self.log_end = self.log_end.min(end);
+        if planted!(A15) {
+            return;
+        }
         self.flushed = self.flushed.min(self.log_end);
         self.high_watermark = self.high_watermark.min(self.log_end);
     }
@@ -168,6 +176,7 @@ impl Follower {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+    use base::plant::{self, Bug};
 
     /// The epoch of each record.
     struct Written(Vec<i32>);
@@ -226,6 +235,26 @@ mod tests {
         // Three fast changes of the leader: neither side knows the other's last epochs (KIP-279).
         assert_eq!(cuts([1, 2, 4, 4].to_vec(), &[1, 2, 3, 3, 5]), [2]);
         assert_eq!(cuts([1, 4, 6].to_vec(), &[1, 3, 5, 7]), [2, 1]);
+    }
+
+    #[test]
+    fn where_the_logs_part_nothing_else_is_believed() {
+        let log = Written([1, 1, 1].to_vec());
+        let mut follower = Follower::new(LeaderEpoch(2), EndOffset(3), EndOffset(3), EndOffset(1));
+        let asked_in = LeaderEpoch(2);
+        let answer = Answer { asked_in, diverging: Some(end_at(1, 2)), high_watermark: EndOffset(3) };
+        assert_eq!(follower.answered(&answer, &log), Step::Truncate(EndOffset(2)));
+        // Until the log is cut readers here see no more than before.
+        assert_eq!(follower.high_watermark(), EndOffset(1));
+    }
+
+    #[test]
+    fn without_the_rule_a_high_watermark_of_another_log_would_be_believed() {
+        extern crate std;
+        plant::arm(Some(Bug::A5));
+        let caught = std::panic::catch_unwind(where_the_logs_part_nothing_else_is_believed).is_err();
+        plant::arm(None);
+        assert!(caught);
     }
 
     #[test]

@@ -162,6 +162,35 @@ fn what_was_on_the_disk_before_the_log_was_cut_is_not_on_it_afterwards() {
 }
 
 #[test]
+fn an_epoch_that_the_leader_never_saw_is_not_the_beginning_of_its_log() {
+    takes_the_rule(
+        Bug::A2,
+        &[
+            // A leader writes two records, which one of the others has.
+            Learn(0),
+            Learn(2),
+            Write(0),
+            Write(0),
+            Fetch(2),
+            Serve(2),
+            Take(2),
+            // The one that has none leads for a moment and writes another.
+            Fence(0),
+            Learn(1),
+            Write(1),
+            // The one that has both leads, and never heard of that.
+            Fence(1),
+            Learn(2),
+            Unfence(1),
+            Learn(1),
+            Fetch(1),
+            Serve(1),
+            Take(1),
+        ],
+    );
+}
+
+#[test]
 fn an_answer_to_an_earlier_epoch_confirms_nothing() {
     takes_the_rule(
         Bug::A4,

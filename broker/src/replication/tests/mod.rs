@@ -220,6 +220,37 @@ fn a_log_that_parts_from_the_new_leaders_is_cut_and_filled_up() {
 }
 
 #[test]
+fn a_fetch_from_a_log_that_parts_says_nothing_of_how_far_it_is() {
+    let mut world = World::new(3, &[]);
+    world.create(&[0, 2, 1], &[REPLICATED]);
+    write(&mut world, 0, "a");
+    // One of two followers has a second record, and the other one leads then.
+    world.sever(0, 2);
+    produce(&mut world, 0, "lost", 1);
+    assert_eq!((world.bounds(1).2, world.bounds(2).2), (2, 1));
+    world.brokers[1].is_deaf = true;
+    world.fence(0, true);
+    assert_eq!(world.leader(), 2);
+    let sent = produce(&mut world, 2, "kept", ALL);
+    world.brokers[1].holds_flushes = true;
+    world.hear(1);
+    world.advance(1_000);
+    assert_eq!(code(&mut world, sent), None, "nobody else has it");
+    assert!(world.bounds(2).1 <= 1);
+    world.release_flushes(1);
+    world.advance(1_000);
+    assert_eq!((code(&mut world, sent), world.bounds(1).2), (Some(NONE), 2));
+}
+
+#[test]
+fn without_the_rule_a_log_that_parts_would_count() {
+    base::plant::arm(Some(Bug::A6));
+    let told = std::panic::catch_unwind(a_fetch_from_a_log_that_parts_says_nothing_of_how_far_it_is);
+    base::plant::arm(None);
+    assert!(told.is_err());
+}
+
+#[test]
 fn epochs_that_only_one_side_saw_are_searched_back() {
     // Each of two leads alone for a while, and neither knows the other's epochs (KIP-279).
     let mut world = World::new(2, &[]);
@@ -556,7 +587,7 @@ fn a_partition_that_comes_does_not_wait_for_one_where_nothing_happens() {
 /// Those that take no more than what happens here; the simulator meets all.
 #[test]
 fn planted_bugs_are_found() {
-    for bug in [Bug::A1, Bug::A11, Bug::A13] {
+    for bug in [Bug::A1, Bug::A2, Bug::A11, Bug::A13] {
         let is_found = |seed: u64| {
             let told = std::panic::catch_unwind(|| {
                 base::plant::arm(Some(bug));

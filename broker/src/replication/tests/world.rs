@@ -441,7 +441,7 @@ impl World {
         assert_eq!(fx.fatal, None);
         let broker = &mut self.brokers[at];
         for job in fx.jobs {
-            if broker.holds_flushes && matches!(job, Job::Flush) {
+            if broker.holds_flushes && matches!(job, Job::Flush | Job::Cut { .. }) {
                 broker.held.push((owner, job));
             } else {
                 let done = job.run(&broker.shared);
