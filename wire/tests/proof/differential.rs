@@ -65,22 +65,29 @@ where
     skipped
 }
 
+/// The versions of an API's request and response that only we know.
+macro_rules! only_ours {
+    // The oracle does not know it at all.
+    (unregister_controller, $request:ident, $response:ident) => {{
+        let versions: Vec<i16> = ottla_wire::unregister_controller::$request::VERSIONS.collect();
+        [(stringify!($request), versions.clone()), (stringify!($response), versions)]
+    }};
+    ($module:ident, $request:ident, $response:ident) => {{
+        use ottla_wire::$module::{$request, $response};
+        let versions = $request::VERSIONS;
+        let (request, response) = (stringify!($request), stringify!($response));
+        [
+            (request, agree::<$request, oracle::$request>(request, versions.clone())),
+            (response, agree::<$response, oracle::$response>(response, versions)),
+        ]
+    }};
+}
+
 macro_rules! every_api {
     ($($module:ident, $request:ident, $response:ident;)*) => {
         fn every_api() -> Vec<(&'static str, Vec<i16>)> {
-            let mut skipped = Vec::new();
-            $(
-                let versions = ottla_wire::$module::$request::VERSIONS;
-                for (name, only_ours) in [
-                    (stringify!($request), agree::<ottla_wire::$module::$request, oracle::$request>(stringify!($request), versions.clone())),
-                    (stringify!($response), agree::<ottla_wire::$module::$response, oracle::$response>(stringify!($response), versions)),
-                ] {
-                    if !only_ours.is_empty() {
-                        skipped.push((name, only_ours));
-                    }
-                }
-            )*
-            skipped
+            let all = [$(only_ours!($module, $request, $response)),*];
+            all.into_iter().flatten().filter(|(_, only_ours)| !only_ours.is_empty()).collect()
         }
     };
 }
@@ -103,6 +110,8 @@ const SKIPPED: &[(&str, &[i16])] = &[
     ("ListOffsetsResponse", &[11]),
     ("OffsetCommitRequest", &[10]),
     ("OffsetFetchRequest", &[10]),
+    ("UnregisterControllerRequest", &[0]),
+    ("UnregisterControllerResponse", &[0]),
 ];
 
 #[test]

@@ -73,6 +73,6 @@ fn kafkas_own_bytes_mean_the_same_to_us() {
             others += 1;
         }
     }
-    assert_eq!(apis, 16);
+    assert_eq!(apis, 18);
     assert_eq!(others, stored_count());
 }
