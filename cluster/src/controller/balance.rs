@@ -48,9 +48,8 @@ pub(super) fn balance(
 
 /// Preferred replicas lead where nothing else happens at the same time, if they have served for a while.
 fn prefer_all(image: &Image, is_settled: impl Fn(BrokerId) -> bool, records: &mut Vec<Record>) {
-    let placed = |record: &Record| match record {
-        Record::Partition { topic, index, .. } => Some((*topic, *index)),
-        _ => None,
+    let placed = |record: &Record| {
+        if let Record::Partition { topic, index, .. } = record { Some((*topic, *index)) } else { None }
     };
     let taken: BTreeSet<_> = records.iter().filter_map(placed).collect();
     for topic in image.topics() {
@@ -96,7 +95,13 @@ impl Counts {
         }
     }
 
-    /// The same for brokers that are in it already.
+    /// One of them goes from one broker to another.
+    fn shift(&mut self, from: BrokerId, to: BrokerId) {
+        self.remove(from);
+        self.add(to);
+    }
+
+    /// One more, for a broker that is in it already.
     fn add_known(&mut self, id: BrokerId) {
         if let Some(count) = self.0.get_mut(&id) {
             *count += 1;
@@ -285,14 +290,14 @@ impl Plan<'_> {
             return None;
         }
         hit!(replica_moved_to_even_out);
-        (self.replicas.remove(from), self.replicas.add(to));
-        (here.replicas.remove(from), here.replicas.add(to));
+        self.replicas.shift(from, to);
+        here.replicas.shift(from, to);
         self.moving += 1;
         let mut replicas = state.replicas.clone();
         replicas.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
         if state.replicas.first() == Some(&from) {
-            (self.preferred.remove(from), self.preferred.add(to));
-            (here.preferred.remove(from), here.preferred.add(to));
+            self.preferred.shift(from, to);
+            here.preferred.shift(from, to);
         }
         Some(replicas)
     }
@@ -330,8 +335,8 @@ impl Plan<'_> {
         let next = *state.replicas.iter().filter(fits).min_by_key(key)?;
         hit!(preferred_leader_moved_to_even_out);
         self.reordered += 1;
-        (self.preferred.remove(first), self.preferred.add(next));
-        (here.preferred.remove(first), here.preferred.add(next));
+        self.preferred.shift(first, next);
+        here.preferred.shift(first, next);
         let rest = state.replicas.iter().copied().filter(|id| *id != next);
         Some(core::iter::once(next).chain(rest).collect())
     }
