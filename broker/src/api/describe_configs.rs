@@ -92,10 +92,11 @@ fn describe_broker(cx: &ViewContext<'_>, name: &str) -> Outcome<Vec<Described>> 
     }
     let own = cx.view.node.config.node_id;
     match name.parse::<i32>() {
-        Ok(id) if id == own.0 => Ok(cx
-            .view
-            .with_layers(|layers| config::broker_keys().map(|key| layers.describe_broker(key)).collect()))
-        .map(told),
+        Ok(id) if id == own.0 => {
+            Ok(told(cx.view.with_layers(|layers| {
+                config::broker_keys().map(|key| layers.describe_broker(key)).collect()
+            })))
+        }
         Ok(_) => Err(Refusal {
             code: ErrorCode::InvalidRequest,
             message: format!("Unexpected broker id, expected {own} or empty string, but received {name}"),

@@ -232,7 +232,7 @@ fn a_fetch_from_a_log_that_parts_says_nothing_of_how_far_it_is() {
     world.fence(0, true);
     assert_eq!(world.leader(), 2);
     let sent = produce(&mut world, 2, "kept", ALL);
-    world.brokers[1].holds_flushes = true;
+    world.brokers[1].holds_cuts = true;
     world.hear(1);
     world.advance(1_000);
     assert_eq!(code(&mut world, sent), None, "nobody else has it");

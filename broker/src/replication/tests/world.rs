@@ -38,6 +38,7 @@ pub(super) struct Broker {
     replies: BTreeMap<ConnId, VecDeque<Bytes>>,
     held: Vec<(Owner, Job)>,
     pub(super) holds_flushes: bool,
+    pub(super) holds_cuts: bool,
     /// It hears nothing of what the controller decides.
     pub(super) is_deaf: bool,
     pub(super) is_up: bool,
@@ -145,6 +146,7 @@ impl World {
             replies: BTreeMap::new(),
             held: Vec::new(),
             holds_flushes: false,
+            holds_cuts: false,
             is_deaf: false,
             is_up: true,
             log: Vec::new(),
@@ -345,6 +347,7 @@ impl World {
 
     pub(super) fn release_flushes(&mut self, at: usize) {
         self.brokers[at].holds_flushes = false;
+        self.brokers[at].holds_cuts = false;
         for (owner, job) in core::mem::take(&mut self.brokers[at].held) {
             let done = job.run(&self.brokers[at].shared);
             self.brokers[at].queue.push_back((owner, Input::JobDone(done)));
@@ -441,7 +444,8 @@ impl World {
         assert_eq!(fx.fatal, None);
         let broker = &mut self.brokers[at];
         for job in fx.jobs {
-            if broker.holds_flushes && matches!(job, Job::Flush | Job::Cut { .. }) {
+            let (is_flush, is_cut) = (matches!(job, Job::Flush), matches!(job, Job::Cut { .. }));
+            if (broker.holds_flushes && is_flush) || (broker.holds_cuts && is_cut) {
                 broker.held.push((owner, job));
             } else {
                 let done = job.run(&broker.shared);
