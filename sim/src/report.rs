@@ -183,6 +183,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("link_refused", ANOTHER_CLUSTER),
     ("loaded_group_too_large", BOUND),
     ("log_before_a_fetched_snapshot", SELDOM),
+    ("member_asks_for_its_vote", MEMBERSHIP),
     ("member_forgotten", MEMBERSHIP),
     ("nobody_rejoined", SELDOM),
     ("null_key_refused", NO_CLIENT),

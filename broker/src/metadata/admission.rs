@@ -3,7 +3,7 @@
 use super::{Metadata, VoterChange};
 use crate::api::{Admission, join_reply};
 use crate::effects::{Asked, Effects};
-use base::{BrokerId, Uuid, hit};
+use base::{BrokerId, Instant, Uuid, hit};
 use quorum::{MembershipRefused, RaftId};
 
 /// Nodes that wait for their admission to commit. Bounded by the connections of nodes.
@@ -12,6 +12,8 @@ pub(super) struct Admissions {
     waiting: Vec<(Asked, RaftId)>,
     /// Changes of votes that wait for the same.
     pub(super) votes: Vec<(Asked, VoterChange)>,
+    /// When this node asks for a vote of its own, if it is to.
+    pub(super) vote_due: Instant,
 }
 
 impl Metadata {

@@ -206,6 +206,7 @@ impl Metadata {
         self.balance_when_due(now, fx);
         self.step_towards_serving(now, fx);
         self.tell_damage(now, fx);
+        self.ask_for_a_vote(now, fx);
         self.ask_what_waits(now, fx);
         self.expire_fetch(now, fx);
         self.drive(now, fx);

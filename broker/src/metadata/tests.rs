@@ -377,6 +377,28 @@ fn a_controller_that_has_lost_its_vote_is_forgotten_and_a_broker_stays() {
 }
 
 #[test]
+fn a_controller_whose_file_says_so_asks_for_its_vote_by_itself() {
+    let itself = ("controller.quorum.auto.join.enable", "true");
+    let mut cluster = TestCluster::new(3, &[itself]);
+    cluster.add(&[]);
+    cluster.add(&[itself, ("process.roles", "broker")]);
+    cluster.all_serve();
+    cluster.run(6_000);
+    assert_eq!(quorum(&mut cluster, 1).current_voters.len(), 3, "one is not to, one must not");
+    let replaced = cluster.controller().unwrap() % 3 + 1;
+    cluster.kill(replaced, 0);
+    cluster.lose_disk(replaced);
+    cluster.run(1_000);
+    cluster.start(replaced);
+    cluster.all_serve();
+    cluster.run(6_000);
+    let now = quorum(&mut cluster, replaced);
+    let disk = directory(&cluster, replaced);
+    let votes = now.current_voters.iter().any(|voter| voter.replica_directory_id == disk);
+    assert_eq!((now.current_voters.len(), votes), (3, true), "{:#?}", cluster.log);
+}
+
+#[test]
 fn a_stranger_with_the_id_of_a_member_takes_nothing_from_it() {
     let mut cluster = TestCluster::new(3, &[]);
     cluster.all_serve();

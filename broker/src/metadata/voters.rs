@@ -3,13 +3,17 @@
 use super::Metadata;
 use crate::api::{add_voter_reply, forget_controller_reply, remove_voter_reply};
 use crate::effects::{Asked, Effects};
-use base::{BrokerId, Now, Uuid, hit};
+use base::{BrokerId, Now, Span, Uuid, hit};
 use cluster::controller::{Outcome, Refusal};
 use quorum::{Membership, MembershipRefused, RaftId};
 use wire::ErrorCode;
+use wire::add_raft_voter::AddRaftVoterRequest;
 
 /// Entries that a member may lack and still get a vote: until it has them a majority may have to wait for it.
 const LAG_MAX: u64 = 1_000;
+
+/// How often a member asks for its vote.
+const ASKS_EVERY: Span = Span::from_secs(2);
 
 /// A change that somebody asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +173,34 @@ impl Metadata {
         to.push(member);
         to.sort_unstable();
         self.quorum.propose_membership(&voters, &learners).map(|_| ())
+    }
+
+    /// A controller that follows without a vote asks for one now and then, if its file says so (KIP-853). Whether it has caught
+    /// up is for the one that leads to say, and its answer means nothing here: the membership tells.
+    pub(super) fn ask_for_a_vote(&mut self, now: Now, fx: &mut Effects) {
+        let config = &self.node.config;
+        let member = RaftId::of(self.node.directory_id);
+        if !config.votes_by_itself
+            || !config.roles.controller
+            || !self.quorum.membership().learners.contains(&member)
+        {
+            return;
+        }
+        if self.admissions.vote_due <= now.mono {
+            self.admissions.vote_due = now.mono + ASKS_EVERY;
+            let request = AddRaftVoterRequest {
+                cluster_id: Some(self.node.cluster_id.as_str().into()),
+                timeout_ms: i32::try_from(ASKS_EVERY.as_millis()).unwrap_or(i32::MAX),
+                voter_id: config.node_id.0,
+                voter_directory_id: self.node.directory_id,
+                ..AddRaftVoterRequest::default()
+            };
+            if let Some(node) = self.controller_node().filter(|node| self.peers.links.is_up(*node)) {
+                hit!(member_asks_for_its_vote);
+                let _number = self.peers.links.ask(node, &request, fx);
+            }
+        }
+        fx.wake(self.admissions.vote_due);
     }
 
     /// The members have changed.

@@ -31,7 +31,7 @@ pub(super) const BROKER_KEYS_A: &[ConfigKey] = &[
     row("controlled.shutdown.enable", Kind::Boolean, Some("true"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("controller.listener.names", Kind::List, Some("CONTROLLER"), Valid::Any, Update::ReadOnly, None, Effect::Used("Which listeners controllers use.")),
     row("controller.quorum.append.linger.ms", Kind::Int, Some("25"), Valid::Any, Update::ReadOnly, None, Effect::None),
-    row("controller.quorum.auto.join.enable", Kind::Boolean, Some("false"), Valid::Any, Update::ReadOnly, None, Effect::None),
+    row("controller.quorum.auto.join.enable", Kind::Boolean, Some("false"), Valid::Any, Update::ReadOnly, None, Effect::Used("Whether a controller that has no vote asks for one by itself, for instance after its disk was replaced (KIP-853).")),
     row("controller.quorum.bootstrap.servers", Kind::List, Some(""), Valid::Any, Update::ReadOnly, None, Effect::Used("Addresses, as HOST:PORT, of nodes whose cluster this node joins when its directory is empty; one is enough.")),
     row("controller.quorum.election.backoff.max.ms", Kind::Int, Some("1000"), Valid::Any, Update::ReadOnly, None, Effect::None),
     row("controller.quorum.election.timeout.ms", Kind::Int, Some("1000"), Valid::Any, Update::ReadOnly, None, Effect::None),

@@ -105,6 +105,8 @@ pub struct NodeConfig {
     pub inter_broker_listener: Option<String>,
     /// The controllers that form the cluster; empty means this node alone.
     pub voters: Vec<Voter>,
+    /// Whether a controller without a vote asks for one.
+    pub votes_by_itself: bool,
     /// Nodes of a cluster that this node is to join: hosts and ports.
     pub bootstrap_servers: Vec<(String, u16)>,
     /// The data directory.
@@ -201,6 +203,7 @@ impl NodeConfig {
             controller_listeners: get.names("controller.listener.names"),
             inter_broker_listener: get.names("inter.broker.listener.name").pop(),
             voters: get.voters()?,
+            votes_by_itself: get.flag("controller.quorum.auto.join.enable"),
             bootstrap_servers: get.bootstrap_servers()?,
             log_dir: get.log_dir()?,
             num_partitions: get.int("num.partitions")?,
