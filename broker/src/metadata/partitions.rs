@@ -44,11 +44,11 @@ impl Remaining {
     }
 }
 
-/// Finds directories that deletions have left behind: what is known to be deleted is on its way out, what is
-/// nobody's is named and left alone (rule B11).
+/// Finds directories that deletions and moves have left behind: what is known to be deleted, or to be elsewhere, is on its
+/// way out; what is nobody's is named and left alone (rule B11).
 pub(super) fn sweep(
     dir: &Arc<LogDir>,
-    image: &Image,
+    (own, image): (BrokerId, &Image),
     replicas: &Replicas,
     removed: &BTreeSet<TopicId>,
 ) -> Result<(Vec<RemoveDirJob>, Vec<PartitionName>), DiskError> {
@@ -61,18 +61,23 @@ pub(super) fn sweep(
     };
     let unknown = |name: &PartitionName| name.topic() != METADATA_TOPIC && !is_open(name);
     for name in dir.partitions()?.into_iter().filter(unknown) {
-        let is_of = |topic: Option<&Arc<Topic>>| {
-            topic.is_some_and(|topic| topic.partition(name.partition()).is_some())
-        };
+        let partition_of = |topic: Option<&Arc<Topic>>| topic?.partition(name.partition()).cloned();
         match Log::topic_of(dir, &name) {
-            Ok(Some(id)) if is_of(image.topic_by_id(id)) => {}
-            Ok(Some(id)) if removed.contains(&id) => {
-                hit!(deleted_partition_swept);
-                left.push(dir.delete_partition(&name, id)?);
-            }
-            Ok(Some(_)) => strays.push(name),
+            Ok(Some(id)) => match partition_of(image.topic_by_id(id)) {
+                Some(state) if state.is_on(own) => {}
+                Some(_) => {
+                    // It went while this node was down, or in the moment before.
+                    hit!(moved_partition_swept);
+                    left.push(dir.delete_partition(&name, id)?);
+                }
+                None if removed.contains(&id) => {
+                    hit!(deleted_partition_swept);
+                    left.push(dir.delete_partition(&name, id)?);
+                }
+                None => strays.push(name),
+            },
             // It does not say whose it is, or cannot be read: whoever opens the partition sees to that.
-            Ok(None) | Err(_) if is_of(image.topic(name.topic())) => {}
+            Ok(None) | Err(_) if partition_of(image.topic(name.topic())).is_some() => {}
             Ok(None) | Err(_) => strays.push(name),
         }
     }

@@ -257,7 +257,8 @@ impl Metadata {
             self.publish(replicas, fx);
         }
         let removed = core::mem::take(&mut self.removed);
-        match partitions::sweep(self.shared.flusher.dir(), &self.committed, &self.view.replicas, &removed) {
+        let dir = self.shared.flusher.dir();
+        match partitions::sweep(dir, (own, &self.committed), &self.view.replicas, &removed) {
             Ok((left, strays)) => {
                 self.removals += left.len();
                 fx.jobs.extend(left.into_iter().map(Job::Remove));

@@ -417,11 +417,33 @@ fn a_stranger_with_the_id_of_a_member_takes_nothing_from_it() {
 }
 
 /// A partition's directory of a topic that nobody has heard of.
-fn leave_behind(disk: &MemDisk, dir: &str) {
+/// A topic that nobody knows.
+const UNKNOWN: TopicId = TopicId(base::Uuid([9; 16]));
+
+fn leave_behind(disk: &MemDisk, dir: &str, topic: TopicId) {
     disk.create_dir(dir).unwrap();
     let file = disk.open(&format!("{dir}/partition.metadata"), OpenMode::Create).unwrap();
-    let of_another = encode_partition_metadata(TopicId(base::Uuid([9; 16])));
-    file.write_at(&mut [IoSlice::new(of_another.as_bytes())], 0).unwrap();
+    file.write_at(&mut [IoSlice::new(encode_partition_metadata(topic).as_bytes())], 0).unwrap();
+}
+
+#[test]
+fn what_a_partition_has_left_that_moved_while_the_node_was_down_is_deleted() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    assert_eq!(create_with(&mut cluster, 1, "t", 1), 0);
+    let leader = usize::try_from(partitions(&mut cluster, 1)[0].0).unwrap();
+    let other = 1 + leader % 3;
+    let topic = cluster.node(leader).unwrap().metadata.view().image.topic("t").unwrap().id;
+    cluster.kill(other, 100);
+    leave_behind(cluster.disk(other), "t-0", topic);
+    cluster.start(other);
+    cluster.all_serve();
+    cluster.run(5_000);
+    let is_left = |id: usize| {
+        let left = cluster.disk(id).list("").unwrap();
+        left.into_iter().any(|entry| entry.name.starts_with("t-0"))
+    };
+    assert!(is_left(leader) && !is_left(other), "{:#?}", cluster.log);
 }
 
 #[test]
@@ -432,7 +454,7 @@ fn what_an_unknown_topic_has_left_is_named_though_another_has_its_name_elsewhere
     let leader = usize::try_from(partitions(&mut cluster, 1)[0].0).unwrap();
     let other = 1 + leader % 3;
     cluster.kill(other, 100);
-    leave_behind(cluster.disk(other), "t-0");
+    leave_behind(cluster.disk(other), "t-0", UNKNOWN);
     cluster.start(other);
     cluster.all_serve();
     let is_named = |line: &String| line.contains("The directory t-0 belongs to no topic");
@@ -442,7 +464,7 @@ fn what_an_unknown_topic_has_left_is_named_though_another_has_its_name_elsewhere
 #[test]
 fn what_an_unknown_topic_has_left_makes_way_and_is_not_deleted() {
     let mut node = TestNode::new();
-    leave_behind(&node.disk, "u-0");
+    leave_behind(&node.disk, "u-0", UNKNOWN);
     node.create("u", 1);
     let names = |node: &TestNode| -> Vec<String> {
         node.disk
