@@ -162,6 +162,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("expiry_continued", BOUND),
     ("fetch_not_answered", SELDOM),
     ("fetch_of_cold_records", ALL_IN_MEMORY),
+    ("damage_before_start_passed", SELDOM),
     ("fetch_session_epoch_refused", NO_CLIENT),
     ("fetch_session_evicted", NO_CLIENT),
     ("follower_begins_with_the_batch", SELDOM),

@@ -17,7 +17,7 @@ use crate::epochs::EpochCache;
 use crate::index::{Entry, SegmentIndex, relative};
 use crate::names::{FileKind, PartitionName, Stage};
 use crate::producer::ProducerStates;
-use crate::scan::{Damage, Order, Placed, ScanError, Sweep};
+use crate::scan::{Damage, Hop, Order, Placed, ScanError, Sweep};
 use crate::segment::{Index, Segment, Walked, path, read_index};
 use base::{EndOffset, LeaderEpoch, Now, hit, planted};
 use std::collections::{BTreeMap, BTreeSet};
@@ -266,12 +266,38 @@ impl<'d> Recovery<'d> {
                     self.epochs.push((LeaderEpoch(header.partition_leader_epoch), header.base_offset));
                     self.end = header.end_offset().0;
                 }
-                Err(ScanError::Damaged(damage)) => return self.cut(segment, damage),
+                Err(ScanError::Damaged(damage)) => match self.after_deleted(&segment, &damage)? {
+                    Some(next) => {
+                        hit!(damage_before_start_passed);
+                        sweep =
+                            Sweep::new(&*file, next.position, segment.size, next.header.base_offset, order);
+                    }
+                    None => return self.cut(segment, damage),
+                },
                 Err(error) => return Err(OpenLogError::scan(segment.base, error)),
             }
         }
         self.tail.push(segment);
         Ok(())
+    }
+
+    /// The next sound batch after a damaged one, if everything in between lies before the start: that is deleted, though it
+    /// is still there, and must not take along what comes after it. The start may be on record before the flush point is.
+    fn after_deleted(&self, segment: &Segment, damage: &Damage) -> Result<Option<Placed>, OpenLogError> {
+        let start = self.point.unwrap_or_default().start.0;
+        if self.end >= start || !matches!(damage.cause, BatchError::CrcMismatch { .. }) {
+            return Ok(None);
+        }
+        let file = &*segment.file;
+        let mut hop = Hop::new(file, damage.position, segment.size, self.end);
+        while let Ok(Some(_)) = hop.next() {
+            match Sweep::new(file, hop.position(), segment.size, self.end, Order::Increasing).next() {
+                Ok(next) => return Ok(next.filter(|next| next.header.base_offset <= start)),
+                Err(ScanError::Damaged(_)) => {}
+                Err(error) => return Err(OpenLogError::scan(segment.base, error)),
+            }
+        }
+        Ok(None)
     }
 
     fn cut(&mut self, mut segment: Segment, damage: Damage) -> Result<(), OpenLogError> {

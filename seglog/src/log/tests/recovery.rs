@@ -467,3 +467,44 @@ fn a_tail_that_was_cut_off_before_its_segment_was_closed_is_no_damage() {
         );
     }
 }
+
+#[test]
+fn damage_in_what_is_deleted_takes_nothing_along_that_comes_after_it() {
+    let big = || LogConfig { segment_bytes: 1 << 20, ..small() };
+    let one = plain(3).len() as u64;
+    for damaged in [&[4][..], &[4, 5], &[4, 6, 7]] {
+        let disk = MemDisk::new();
+        let mut log = create_with(&disk, big());
+        for _ in 0..30 {
+            append(&mut log, &plain(3)).unwrap();
+        }
+        flush(&mut log);
+        // The start is on record at once, the flush point is not yet.
+        log.delete_records(EndOffset(45), EndOffset(90)).unwrap().unwrap().run().unwrap();
+        drop(log);
+        let path = format!("t-0/{}", files(&disk).into_iter().find(|file| file.ends_with(".log")).unwrap());
+        for batch in damaged {
+            disk.flip_bit(&path, (batch * one + one - 2) * 8).unwrap();
+        }
+        let (mut log, _) = open_with(&crashed(&disk, 1, 0), big()).unwrap();
+        assert_eq!((log.start(), log.end()), (EndOffset(45), EndOffset(90)), "{damaged:?}");
+        assert_eq!(read_all(&mut log, EndOffset(45)).unwrap().len(), 15);
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_though_the_log_begins_behind_it() {
+    let big = || LogConfig { segment_bytes: 1 << 20, ..small() };
+    let disk = MemDisk::new();
+    let mut log = create_with(&disk, big());
+    for _ in 0..10 {
+        append(&mut log, &plain(3)).unwrap();
+    }
+    flush(&mut log);
+    log.delete_records(EndOffset(30), EndOffset(30)).unwrap().unwrap().run().unwrap();
+    drop(log);
+    let path = format!("t-0/{}", files(&disk).into_iter().find(|file| file.ends_with(".log")).unwrap());
+    disk.flip_bit(&path, (length(&disk, &path) - 2) * 8).unwrap();
+    let (log, _) = open_with(&crashed(&disk, 1, 0), big()).unwrap();
+    assert_eq!((log.start(), log.end()), (EndOffset(30), EndOffset(30)));
+}
