@@ -74,7 +74,7 @@ impl Earlier {
         for line in self.known.lines() {
             remember(line, history).ok_or_else(|| format!("an archive of earlier files says {line}"))??;
         }
-        history.promises.may_come_of_age();
+        history.promises.all_have_left();
         Ok(())
     }
 }

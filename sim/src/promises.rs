@@ -31,6 +31,8 @@ pub(crate) struct Promises {
     /// Who was given a partition in a generation. A group that was removed begins again at generation one, so
     /// the leader, whose id is never used again, tells which.
     owners: BTreeMap<(String, i32, String, i32), String>,
+    /// Groups that nobody is in any more: their offsets come of age.
+    abandoned: BTreeSet<String>,
     /// Commits that were acknowledged.
     pub(crate) acked: usize,
     /// Assignments that members got.
@@ -80,6 +82,12 @@ impl Promises {
         self.known.values_mut().for_each(|known| known.is_in_doubt = true);
     }
 
+    /// Nobody is left of those who have committed so far.
+    pub(crate) fn all_have_left(&mut self) {
+        self.abandoned = self.groups();
+        self.may_come_of_age();
+    }
+
     /// The deletion of a group was sent: acknowledged, or nobody knows.
     pub(crate) fn deleted(&mut self, group: &str, is_acked: bool) {
         for ((of, _), known) in &mut self.known {
@@ -111,7 +119,7 @@ impl Promises {
         }
         let now = self.known.entry(key).or_default();
         let floor = if is_gone { NONE } else { now.floor.max(offset) };
-        *now = Known { floor, is_in_doubt: false };
+        *now = Known { floor, is_in_doubt: self.abandoned.contains(group) };
         Ok(())
     }
 

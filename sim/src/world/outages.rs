@@ -187,6 +187,10 @@ impl World {
 
     /// Who is cut off from all others for so long has noticed that it decides nothing any more, unless its process stood still.
     fn look_at_minority(&mut self, pairs: &[(Place, Place)], since: Instant) {
+        if !pairs.iter().all(|pair| self.net.cuts.contains_key(pair)) {
+            // The network was made whole before.
+            return;
+        }
         let others = self.nodes.len() - 1;
         let is_from = |index: usize| {
             let to = |place: &Place| matches!(place, Place::Node(_));
