@@ -38,6 +38,14 @@ pub(crate) fn is_cordoned(set: &Overrides) -> bool {
     set.get(CORDON_KEY).is_some_and(|dirs| !dirs.trim().is_empty())
 }
 
+/// The switch of the plan that moves replicas and preferred leaders to brokers that have fewer.
+pub const BALANCER_KEY: &str = "ottla.balancer.enable";
+
+/// Whether it is on.
+pub(crate) fn is_balanced(layers: &Layers<'_>) -> bool {
+    layers.broker_value(BALANCER_KEY).0.is_some_and(|value| value.trim() == "true")
+}
+
 /// Where our default is not Kafka's: the key, Kafka's default, and why.
 pub const OWN_DEFAULTS: &[(&str, &str, &str)] = &[
     ("controller.listener.names", "none", "A node needs no file."),

@@ -1,8 +1,8 @@
 //! A node's own settings, typed: who it is, where it listens, and its limits.
 
-use super::DURABILITY_KEY;
 use super::key::{ConfigError, ConfigKey, Effect, Kind, Update, Valid, items, row};
 use super::layers::{Layers, Overrides};
+use super::{BALANCER_KEY, DURABILITY_KEY};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,7 +12,7 @@ use base::{BrokerId, Span};
 /// Keys that Kafka does not have.
 pub(super) const OWN_KEYS: &[ConfigKey] = &[
     row(
-        crate::controller::BALANCER_KEY,
+        BALANCER_KEY,
         Kind::Boolean,
         Some("true"),
         Valid::Any,

@@ -5,6 +5,7 @@
 
 use super::partitions::min_isr_of;
 use super::{Defaults, Reply};
+use crate::config::is_balanced;
 use crate::image::{Image, Topic};
 use crate::partition::PartitionState;
 use crate::record::Record;
@@ -12,8 +13,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::{BrokerId, Now, PartitionIndex, hit};
 
-/// The switch of [`Plan::even_out`] and [`Plan::spread_leaders`].
-pub const BALANCER_KEY: &str = "ottla.balancer.enable";
 /// Partitions that the plan moves at a time: copies share the network with clients.
 const MOVING_MAX: usize = 20;
 /// Leaders that one decision changes.
@@ -66,9 +65,7 @@ fn prefer_all(image: &Image, is_settled: impl Fn(BrokerId) -> bool, records: &mu
 
 fn is_switched_off(image: &Image, soft: &Defaults) -> bool {
     // Not a broker's own setting: whoever is the controller decides alike.
-    image.with_layers(BrokerId(-1), &soft.fixed, |layers| {
-        layers.broker_value(BALANCER_KEY).0.is_some_and(|value| value.trim() == "false")
-    })
+    !image.with_layers(BrokerId(-1), &soft.fixed, is_balanced)
 }
 
 /// True for a partition that can spare the disturbance: all its replicas are in sync, and none is on the move.
@@ -284,11 +281,12 @@ impl Plan<'_> {
         if most <= self.replicas.least() + self.tolerance {
             return None;
         }
-        let to = self.better_than(from, state, here)?;
         if self.moving >= MOVING_MAX {
+            // Where it would go is found out when it may: to search for it is what this plan costs.
             self.is_more = true;
             return None;
         }
+        let to = self.better_than(from, state, here)?;
         hit!(replica_moved_to_even_out);
         self.replicas.shift(from, to);
         here.replicas.shift(from, to);

@@ -23,7 +23,6 @@ use alloc::vec::Vec;
 use base::{BrokerId, Decision, Instant, Machine, Now, PartitionIndex, ProducerId, Rng, Span, TopicId, Uuid};
 use wire::ErrorCode;
 
-pub use balance::BALANCER_KEY;
 pub use brokers::{FEATURES, FeatureUpdate};
 pub use configs::{ConfigChange, ConfigOp, Subject};
 pub use lifecycle::{Alive, Heartbeat};
