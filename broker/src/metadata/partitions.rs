@@ -61,11 +61,12 @@ pub(super) fn sweep(
     };
     let unknown = |name: &PartitionName| name.topic() != METADATA_TOPIC && !is_open(name);
     for name in dir.partitions()?.into_iter().filter(unknown) {
-        let partition_of = |topic: Option<&Arc<Topic>>| topic?.partition(name.partition()).cloned();
+        // `None` if there is no such partition.
+        let is_here = |topic: Option<&Arc<Topic>>| Some(topic?.partition(name.partition())?.is_on(own));
         match Log::topic_of(dir, &name) {
-            Ok(Some(id)) => match partition_of(image.topic_by_id(id)) {
-                Some(state) if state.is_on(own) => {}
-                Some(_) => {
+            Ok(Some(id)) => match is_here(image.topic_by_id(id)) {
+                Some(true) => {}
+                Some(false) => {
                     // It went while this node was down, or in the moment before.
                     hit!(moved_partition_swept);
                     left.push(dir.delete_partition(&name, id)?);
@@ -77,7 +78,7 @@ pub(super) fn sweep(
                 None => strays.push(name),
             },
             // It does not say whose it is, or cannot be read: whoever opens the partition sees to that.
-            Ok(None) | Err(_) if partition_of(image.topic(name.topic())).is_some() => {}
+            Ok(None) | Err(_) if is_here(image.topic(name.topic())).is_some() => {}
             Ok(None) | Err(_) => strays.push(name),
         }
     }

@@ -199,54 +199,44 @@ impl World<'_> {
     /// A node is killed that is no controller; then it comes back.
     fn lose_a_broker(&mut self) -> Result<(), String> {
         let victim = self.scale.brokers - 1;
-        let id = id_of(victim);
         let begun = self.begin("lose a broker");
-        let led = image_of(&self.machines).map_or(0, |image| led_by(&image, id));
+        let led = image_of(&self.machines).map_or(0, |image| led_by(&image, id_of(victim)));
         self.machines.kill(victim);
-        self.wait("others lead", OFTEN, |machines| {
-            image_of(machines).is_some_and(|image| led_by(&image, id) == 0)
-        })?;
-        let others_lead = self.machines.time().since(begun.at);
-        self.all_known()?;
-        self.write_some()?;
-        self.end(&begun, format!("it led {led}; others do after {:.2} s", seconds(others_lead)));
-        let begun = self.begin("it comes back");
-        self.machines.start(victim)?;
-        self.wait("all are in sync", OFTEN, |machines| {
-            image_of(machines).is_some_and(|image| is_whole(&image))
-        })?;
-        self.all_known()?;
-        self.end(&begun, "until every replica is in sync".into());
-        Ok(())
+        let others_lead = self.others_lead(victim, &begun)?;
+        self.end(&begun, format!("it led {led}; others do after {others_lead:.2} s"));
+        self.come_back(victim, "it comes back")
     }
 
     /// The node is killed that is the controller, and a broker like others.
     fn lose_the_controller(&mut self) -> Result<(), String> {
         let victim = self.controller().ok_or("there is no controller")?;
-        let id = id_of(victim);
         let asked = (victim + 1) % VOTERS;
         let begun = self.begin("lose the controller");
         self.machines.kill(victim);
-        let mut is_changed = false;
-        while !is_changed {
-            is_changed = asking::change(&mut self.machines, asked, "topic-0", "1000000000")?;
+        while !asking::change(&mut self.machines, asked, "topic-0", "1000000000")? {
             if self.machines.time().since(begun.at) > PATIENCE {
                 return Err("nothing can be changed any more".into());
             }
         }
-        let changed = self.machines.time().since(begun.at);
-        self.wait("others lead", OFTEN, |machines| {
-            image_of(machines).is_some_and(|image| led_by(&image, id) == 0)
-        })?;
-        let others_lead = self.machines.time().since(begun.at);
+        let changed = seconds(self.machines.time().since(begun.at));
+        let others_lead = self.others_lead(victim, &begun)?;
+        let note = format!("metadata changes after {changed:.2} s, others lead after {others_lead:.2} s");
+        self.end(&begun, note);
+        self.come_back(victim, "it comes back, too")
+    }
+
+    /// Waits until others lead what a node has led, and take writes. Says after how many seconds they led.
+    fn others_lead(&mut self, victim: usize, begun: &Begun) -> Result<f64, String> {
+        let leads_nothing = |image: Arc<Image>| led_by(&image, id_of(victim)) == 0;
+        self.wait("others lead", OFTEN, |machines| image_of(machines).is_some_and(leads_nothing))?;
+        let took = seconds(self.machines.time().since(begun.at));
         self.all_known()?;
         self.write_some()?;
-        let (changed, others_lead) = (seconds(changed), seconds(others_lead));
-        self.end(
-            &begun,
-            format!("metadata changes after {changed:.2} s, others lead after {others_lead:.2} s"),
-        );
-        let begun = self.begin("it comes back, too");
+        Ok(took)
+    }
+
+    fn come_back(&mut self, victim: usize, name: &'static str) -> Result<(), String> {
+        let begun = self.begin(name);
         self.machines.start(victim)?;
         self.wait("all are in sync", OFTEN, |machines| {
             image_of(machines).is_some_and(|image| is_whole(&image))
@@ -386,5 +376,17 @@ impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ((least, most), (fewest, leads)) = (self.replicas, self.leaders);
         write!(f, "{least} to {most} replicas per broker, {fewest} to {leads} led")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_lives_through_all_of_it() {
+        let mut steps = Vec::new();
+        run(Scale { brokers: 5, partitions: 60 }, &mut |step| steps.push(step.name)).unwrap();
+        assert_eq!(steps.len(), 10, "{steps:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! What follows from the brokers that there are.
 
 use super::*;
+use crate::config::BALANCER_KEY;
 use crate::image::Topic;
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -27,7 +28,7 @@ pub(super) fn all_in_sync(world: &mut World, name: &str) {
     }
 }
 
-fn start_in(world: &mut World, id: i32, rack: &str) {
+pub(super) fn start_in(world: &mut World, id: i32, rack: &str) {
     let register = Command::RegisterBroker {
         id: BrokerId(id),
         incarnation: Uuid::ZERO,

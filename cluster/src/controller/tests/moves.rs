@@ -1,6 +1,6 @@
 //! Replicas and leaders that move, and brokers that come back.
 
-use super::balance::{all_in_sync, factor_of};
+use super::balance::{all_in_sync, factor_of, start_in};
 use super::*;
 
 fn reassign(world: &mut World, to: Option<&[i32]>, may_change_factor: bool) -> Outcome<()> {
@@ -126,18 +126,7 @@ fn a_broker_that_is_cordoned_keeps_what_it_has_and_gets_no_more() {
 fn replicas_stand_in_different_racks_as_far_as_there_are_any() {
     let mut world = World::new(0);
     for (id, rack) in [(0, "a"), (1, "a"), (2, "b"), (3, "b")] {
-        let id = BrokerId(id);
-        let register = Command::RegisterBroker {
-            id,
-            incarnation: Uuid::ZERO,
-            endpoints: vec![],
-            peer_listener: String::new(),
-            rack: Some(rack.into()),
-            directories: vec![],
-            closed_in: -1,
-        };
-        let Reply::Registered { epoch } = world.ask(register) else { panic!("not registered") };
-        world.ask(ready(id, epoch));
+        start_in(&mut world, id, rack);
     }
     world.create(topic("t", 8, 2)).unwrap();
     let topic = world.image.as_ref().unwrap().topic("t").unwrap().clone();
