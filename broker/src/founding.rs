@@ -5,6 +5,7 @@
 
 mod charter;
 
+use crate::api;
 use crate::boot::{Boot, BootError};
 use crate::effects::{ConnId, Effects, Input, Level, Reply};
 use crate::metadata::{StoreError, become_founder, become_member};
@@ -343,8 +344,9 @@ impl Founding {
                 Ok(greeting) => self.greet(conn, &head, &greeting, fx),
                 Err(_) => self.hang_up(conn, fx),
             },
-            (Some((ApiKey::PeerForm, _)), Some(from)) => {
-                let message = PeerFormRequest::decode(&mut reader, 0).ok().and_then(forming_from_wire);
+            (Some((ApiKey::PeerForm, head)), Some(from)) => {
+                let message =
+                    PeerFormRequest::decode(&mut reader, head.version).ok().and_then(forming_from_wire);
                 match message {
                     Some(message) => self.asked_by(from, message, fx),
                     None => self.hang_up(conn, fx),
@@ -359,6 +361,7 @@ impl Founding {
         let answer = PeerGreetResponse {
             node_id: self.own.node.0,
             directory_id: self.own.directory,
+            apis: api::taken_from_peers(),
             ..PeerGreetResponse::default()
         };
         match wire::encode_response(ApiKey::PeerGreet, 0, head.correlation_id, &answer) {

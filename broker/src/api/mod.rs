@@ -92,6 +92,7 @@ pub(crate) use fetch::{
     Found as FetchFound, look as fetch_look, refusal as fetch_refusal, reply as fetch_reply,
 };
 pub(crate) use list_offsets::Search;
+pub(crate) use peer_greet::taken as taken_from_peers;
 pub(crate) use peer_join::{Admission, reply as join_reply};
 pub(crate) use peer_quorum::PeerQuorum;
 pub(crate) use produce::reply as produce_reply;

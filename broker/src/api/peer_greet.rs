@@ -6,13 +6,24 @@ use crate::peer::{Address, Identity};
 use crate::reactor::Reactor;
 use base::{BrokerId, Now, Uuid, hit};
 use wire::ErrorCode;
-use wire::peer_greet::{PeerGreetRequest, PeerGreetResponse};
+use wire::peer_greet::{PeerApi, PeerGreetRequest, PeerGreetResponse};
 
 pub(super) struct PeerGreet;
 
 impl Api for PeerGreet {
     type Request = PeerGreetRequest;
     const ACL: Acl = Acl::Open;
+}
+
+/// What this node takes from others, and in which versions: nodes of two releases speak as the older one does.
+pub(crate) fn taken() -> Vec<PeerApi> {
+    let taken = |row: &super::Row| PeerApi {
+        api_key: row.key as i16,
+        min_version: *row.served.start(),
+        max_version: *row.served.end(),
+        ..PeerApi::default()
+    };
+    super::TABLE.iter().chain(super::PEER_TABLE).map(taken).collect()
 }
 
 pub(super) fn handle(
@@ -51,6 +62,7 @@ pub(super) fn handle(
             cluster_id: own,
             node_id: node.config.node_id.0,
             directory_id: node.directory_id,
+            apis: taken(),
             ..PeerGreetResponse::default()
         }
     };

@@ -8,9 +8,10 @@ use super::Address;
 use crate::effects::{Dial, Down, Effects, Level, LinkId};
 use base::{BrokerId, Instant, Rng, Span, Uuid, hit};
 use bytes::Bytes;
+use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::frame::{decode_response_head, encode_request};
-use wire::peer_greet::{PeerGreetRequest, PeerGreetResponse};
+use wire::peer_greet::{PeerApi, PeerGreetRequest, PeerGreetResponse};
 use wire::{ApiKey, Message, Reader, Request, Str};
 
 /// The pause after a first failure; it doubles with each further one.
@@ -75,6 +76,8 @@ struct Link {
     failures: u32,
     /// Questions without an answer: their API and version.
     asked: BTreeMap<i32, (ApiKey, i16)>,
+    /// What the other end takes, as it has greeted: the versions of each API.
+    takes: BTreeMap<i16, RangeInclusive<i16>>,
 }
 
 /// The links of one owner.
@@ -135,21 +138,31 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         self.links.get(&to).is_some_and(|link| matches!(link.state, State::Up(_)))
     }
 
-    /// Asks something, in the newest version that there is; the number names the answer. `None` while the link is not up.
+    /// Asks something, in the newest version that both ends know; the number names the answer. `None` while the link is
+    /// not up, or if it cannot be said.
     pub(crate) fn ask<R: Request>(&mut self, to: K, request: &R, fx: &mut Effects) -> Option<i32> {
-        let number = self.tell(to, request, fx)?;
-        self.links.get_mut(&to)?.asked.insert(number, (R::KEY, *R::VERSIONS.end()));
+        let (number, version) = self.say(to, request, fx)?;
+        self.links.get_mut(&to)?.asked.insert(number, (R::KEY, version));
         Some(number)
     }
 
     /// Says something that is not answered. `None` while the link is not up, or if it cannot be said.
     pub(crate) fn tell<R: Request>(&mut self, to: K, request: &R, fx: &mut Effects) -> Option<i32> {
+        self.say(to, request, fx).map(|(number, _)| number)
+    }
+
+    fn say<R: Request>(&mut self, to: K, request: &R, fx: &mut Effects) -> Option<(i32, i16)> {
         let link = self.links.get(&to).filter(|link| matches!(link.state, State::Up(_)))?;
+        let Some(version) = newest_common(&R::VERSIONS, link.takes.get(&(R::KEY as i16))) else {
+            hit!(link_peer_cannot_be_told);
+            fx.log(Level::Warn, format!("The node at {} does not know {:?} yet", link.address, R::KEY));
+            return None;
+        };
         self.next_number = self.next_number.wrapping_add(1).max(1);
-        match encode_request(self.next_number, Some(&Str::from("ottla")), *R::VERSIONS.end(), request) {
+        match encode_request(self.next_number, Some(&Str::from("ottla")), version, request) {
             Ok(encoded) => {
                 fx.sends.push((link.id, encoded.bytes));
-                Some(self.next_number)
+                Some((self.next_number, version))
             }
             Err(error) => {
                 fx.log(Level::Error, format!("a request to {to:?} cannot be encoded: {error:?}"));
@@ -224,6 +237,8 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         }
         if let Some(link) = self.links.get_mut(&to) {
             link.state = State::Up(now);
+            let range = |api: PeerApi| (api.api_key, api.min_version..=api.max_version);
+            link.takes = greeting.apis.into_iter().map(range).collect();
         }
         Ok(Greeted { cluster_id: theirs, node: BrokerId(greeting.node_id), directory: greeting.directory_id })
     }
@@ -285,7 +300,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
 
     fn open(&mut self, to: K, address: Address, fx: &mut Effects) {
         let (id, asked) = (LinkId(0), BTreeMap::new());
-        let link = Link { id, address, state: State::Dialing, failures: 0, asked };
+        let link = Link { id, address, state: State::Dialing, failures: 0, asked, takes: BTreeMap::new() };
         self.links.insert(to, link);
         self.dial(to, fx);
     }
@@ -305,6 +320,12 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
 fn backoff(failures: u32, rng: &mut Rng) -> Span {
     let doubled = (BACKOFF_MIN * (1 << failures.min(10))).min(BACKOFF_MAX).as_nanos() / 1_000;
     Span::from_micros(rng.between(doubled / 2, doubled))
+}
+
+/// The newest version that both ends know.
+fn newest_common(own: &RangeInclusive<i16>, theirs: Option<&RangeInclusive<i16>>) -> Option<i16> {
+    let version = *own.end().min(theirs?.end());
+    (own.contains(&version) && theirs?.contains(&version)).then_some(version)
 }
 
 /// Which question a frame answers, and the answer.

@@ -7,6 +7,7 @@ use crate::reader::Reader;
 use crate::tags::UnknownTags;
 use crate::text::Str;
 use crate::writer::Writer;
+use alloc::vec::Vec;
 use base::Uuid;
 use core::ops::RangeInclusive;
 
@@ -77,6 +78,8 @@ pub struct PeerGreetResponse {
     pub node_id: i32,
     /// `DirectoryId`, v0+.
     pub directory_id: Uuid,
+    /// `Apis`, v0+.
+    pub apis: Vec<PeerApi>,
     /// Tagged fields of later versions.
     pub unknown_tags: UnknownTags,
 }
@@ -90,6 +93,7 @@ impl Message for PeerGreetResponse {
             cluster_id: r.uuid()?,
             node_id: r.i32()?,
             directory_id: r.uuid()?,
+            apis: r.array(true, 7, |r| PeerApi::decode(r, v))?,
             unknown_tags: UnknownTags::default(),
         };
         r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
@@ -103,6 +107,40 @@ impl Message for PeerGreetResponse {
         w.uuid(self.cluster_id);
         w.i32(self.node_id);
         w.uuid(self.directory_id);
+        w.array(true, &self.apis, |w, x| x.encode(w, v));
+        w.tags(0, &self.unknown_tags).finish();
+    }
+}
+
+/// Nested in the messages of this module, version 0, flexible.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeerApi {
+    /// `ApiKey`, v0+.
+    pub api_key: i16,
+    /// `MinVersion`, v0+.
+    pub min_version: i16,
+    /// `MaxVersion`, v0+.
+    pub max_version: i16,
+    /// Tagged fields of later versions.
+    pub unknown_tags: UnknownTags,
+}
+
+impl Message for PeerApi {
+    fn decode(r: &mut Reader, _v: i16) -> Result<Self, DecodeError> {
+        let mut m = Self {
+            api_key: r.i16()?,
+            min_version: r.i16()?,
+            max_version: r.i16()?,
+            unknown_tags: UnknownTags::default(),
+        };
+        r.tags(&mut m.unknown_tags, |_, _| Ok(false))?;
+        Ok(m)
+    }
+
+    fn encode(&self, w: &mut Writer, _v: i16) {
+        w.i16(self.api_key);
+        w.i16(self.min_version);
+        w.i16(self.max_version);
         w.tags(0, &self.unknown_tags).finish();
     }
 }

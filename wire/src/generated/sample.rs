@@ -2460,13 +2460,24 @@ mod peer_greet {
         }
     }
     impl Sample for PeerGreetResponse {
-        fn sample(s: &mut Sampler, _v: i16) -> Self {
+        fn sample(s: &mut Sampler, v: i16) -> Self {
             Self {
                 error_code: s.i16(),
                 error_message: s.opt(true, |s| s.string()),
                 cluster_id: s.uuid(),
                 node_id: s.i32(),
                 directory_id: s.uuid(),
+                apis: s.array(|s| PeerApi::sample(s, v)),
+                unknown_tags: s.tags(true, 0),
+            }
+        }
+    }
+    impl Sample for PeerApi {
+        fn sample(s: &mut Sampler, _v: i16) -> Self {
+            Self {
+                api_key: s.i16(),
+                min_version: s.i16(),
+                max_version: s.i16(),
                 unknown_tags: s.tags(true, 0),
             }
         }

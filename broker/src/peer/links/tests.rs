@@ -1,4 +1,5 @@
 use super::*;
+use wire::fetch::{FetchRequest, FetchResponse};
 use wire::peer_join::{PeerJoinRequest, PeerJoinResponse};
 
 const OWN: Uuid = Uuid([1; 16]);
@@ -41,15 +42,20 @@ fn answer<R: Request>(fx: &Effects, response: &R::Response) -> Bytes {
 }
 
 fn greeting(cluster_id: Uuid) -> PeerGreetResponse {
-    PeerGreetResponse { cluster_id, node_id: PEER.0, directory_id: Uuid([8; 16]), ..Default::default() }
+    let apis = crate::api::taken_from_peers();
+    PeerGreetResponse { cluster_id, node_id: PEER.0, directory_id: Uuid([8; 16]), apis, ..Default::default() }
 }
 
 fn up(links: &mut Links<BrokerId>) -> LinkId {
+    up_with(links, &greeting(OWN))
+}
+
+fn up_with(links: &mut Links<BrokerId>, greeting: &PeerGreetResponse) -> LinkId {
     let link = dialled(links, at(0));
     let mut fx = Effects::default();
     links.linked(at(1), link, &mut fx);
     assert!(!links.is_up(PEER));
-    let frame = answer::<PeerGreetRequest>(&fx, &greeting(OWN));
+    let frame = answer::<PeerGreetRequest>(&fx, greeting);
     let heard = links.frame(at(2), link, &frame, &mut fx);
     let Some(Heard::Up { to: PEER, who }) = heard else { panic!("{heard:?}") };
     assert_eq!((who.cluster_id, who.node), (OWN, PEER));
@@ -145,4 +151,47 @@ fn who_does_not_greet_is_given_up_and_who_moves_is_looked_for_elsewhere() {
     assert_eq!((fx.hang_ups.as_slice(), fx.dials[0].host.as_str()), (&[link][..], "elsewhere"));
     links.forget(PEER, &mut fx);
     assert_eq!((links.wanted().count(), fx.hang_ups.len()), (0, 2));
+}
+
+/// The version of the only request that was sent since.
+fn version_sent(fx: &Effects) -> i16 {
+    let [(_, frame)] = fx.sends.as_slice() else { panic!("{:?}", fx.sends) };
+    wire::RequestHead::decode(&mut Reader::new(frame.slice(4..))).unwrap().version
+}
+
+#[test]
+fn an_older_node_is_asked_as_it_understands_and_told_nothing_that_it_does_not_know() {
+    let newest = *FetchRequest::VERSIONS.end();
+    for (theirs, expected) in
+        [(4..=15, Some(15)), (4..=newest, Some(newest)), (4..=99, Some(newest)), (60..=99, None)]
+    {
+        let mut older = greeting(OWN);
+        for api in older.apis.iter_mut().filter(|api| api.api_key == ApiKey::Fetch as i16) {
+            (api.min_version, api.max_version) = (*theirs.start(), *theirs.end());
+        }
+        let mut links = links();
+        let link = up_with(&mut links, &older);
+        let mut fx = Effects::default();
+        let number = links.ask(PEER, &FetchRequest::default(), &mut fx);
+        let Some(expected) = expected else {
+            assert_eq!((number, fx.sends.len(), links.is_up(PEER)), (None, 0, true));
+            assert!(fx.log[0].text.contains("Fetch"), "{:?}", fx.log);
+            continue;
+        };
+        assert_eq!(version_sent(&fx), expected);
+        let frame = answer::<FetchRequest>(&fx, &FetchResponse::default());
+        let heard = links.frame(at(3), link, &frame, &mut fx);
+        assert!(matches!(heard, Some(Heard::Answer { version, .. }) if version == expected), "{heard:?}");
+    }
+}
+
+#[test]
+fn what_a_node_takes_is_what_the_tables_serve() {
+    let taken = crate::api::taken_from_peers();
+    let has = |key: ApiKey| taken.iter().any(|api| api.api_key == key as i16);
+    for key in
+        [ApiKey::Fetch, ApiKey::Envelope, ApiKey::PeerQuorum, ApiKey::PeerSnapshot, ApiKey::AlterPartition]
+    {
+        assert!(has(key), "{key:?}");
+    }
 }
