@@ -205,6 +205,7 @@ impl Metadata {
         self.expire_sessions(now, fx);
         self.balance_when_due(now, fx);
         self.step_towards_serving(now, fx);
+        self.hand_over_to_leave(now, fx);
         self.tell_damage(now, fx);
         self.ask_for_a_vote(now, fx);
         self.ask_what_waits(now, fx);

@@ -50,6 +50,8 @@ enum Leaving {
     No,
     /// It has asked, or will, that others lead.
     Asked,
+    /// Others lead the partitions that it led. Another one is to lead the quorum, too: asked at this moment, again if need be.
+    HandsOver(Instant),
     /// Others lead what it led, or nobody can.
     Done,
 }
@@ -105,9 +107,29 @@ impl Metadata {
     pub(super) fn leave(&mut self, now: Now) {
         if self.own.leaving == Leaving::No {
             hit!(node_leaves);
-            let alone = self.quorum.is_alone() || !self.own.is_serving() || !self.node.config.roles.broker;
-            self.own.leaving = if alone { Leaving::Done } else { Leaving::Asked };
+            self.own.leaving = if self.quorum.is_alone() || !self.own.is_serving() {
+                Leaving::Done
+            } else if self.node.config.roles.broker {
+                Leaving::Asked
+            } else {
+                Leaving::HandsOver(now.mono)
+            };
             self.own.next_heartbeat = now.mono;
+        }
+    }
+
+    /// Asks again and again that another member leads, until one does or none is there. That one who was asked takes over is
+    /// seen here before the process ends: what it was told might not have left this one.
+    pub(super) fn hand_over_to_leave(&mut self, now: Now, fx: &mut Effects) {
+        let Leaving::HandsOver(due) = self.own.leaving else { return };
+        let leads = !self.quorum.progress().is_empty();
+        if leads && now.mono < due {
+            fx.wake(due);
+        } else if leads && self.quorum.hand_over() {
+            self.own.leaving = Leaving::HandsOver(now.mono + RETRY);
+            fx.wake(now.mono + RETRY);
+        } else {
+            self.own.leaving = Leaving::Done;
         }
     }
 
@@ -204,8 +226,7 @@ impl Metadata {
             controller::Reply::Alive(alive) => {
                 self.own.is_beating = false;
                 if self.own.leaving == Leaving::Asked && alive.is_fenced {
-                    self.own.leaving = Leaving::Done;
-                    self.quorum.hand_over();
+                    self.own.leaving = Leaving::HandsOver(now.mono);
                 }
                 if alive.is_fenced {
                     // Asked again soon, though not at once: it is not caught up, or was fenced meanwhile.

@@ -321,6 +321,26 @@ fn a_node_that_leaves_hands_over_what_it_leads_before_it_ends() {
 }
 
 #[test]
+fn a_controller_of_its_own_hands_over_the_quorum_before_it_ends() {
+    let mut cluster = TestCluster::new(3, &[("process.roles", "controller")]);
+    let broker = cluster.add(&[("process.roles", "broker")]);
+    cluster.all_serve();
+    let mut left = Vec::new();
+    while let Some(first) = cluster.controller().filter(|_| left.len() < 2) {
+        cluster.tell(first, Owner::Metadata, Input::Mail(Mail::Leave));
+        cluster.wait("left", |cluster| cluster.node(first).unwrap().metadata.has_left());
+        cluster.kill(first, 100);
+        left.push(first);
+        // The second one leaves though nobody can follow it.
+        cluster.run(30);
+    }
+    assert_eq!((left.len(), cluster.controller()), (2, None), "{:#?}", cluster.log);
+    left.into_iter().for_each(|id| cluster.start(id));
+    cluster.all_serve();
+    assert_eq!(create(&mut cluster, broker, "changes-again"), 0);
+}
+
+#[test]
 fn nobody_is_fenced_because_everybody_stood_still() {
     for seed in 0..5 {
         let mut cluster = TestCluster::new(3, &[]);

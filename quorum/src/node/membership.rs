@@ -100,14 +100,17 @@ impl Quorum {
         self.new_membership = Some((index, membership));
     }
 
-    /// Asks the voter that is farthest to take over, if there is another one that lives. Until it does, or an
-    /// election timeout has passed, nothing can be proposed.
-    pub fn hand_over(&mut self) {
+    /// Asks the voter that is farthest to take over. Until it does, or an election timeout has passed, nothing can be
+    /// proposed. False if this member does not lead, or no other voter lives.
+    pub fn hand_over(&mut self) -> bool {
         let voters = &self.membership().voters;
         let candidates = self.progress().into_iter().filter(|p| p.id != self.id && voters.contains(&p.id));
-        let Some(best) = candidates.filter(|p| p.active).max_by_key(|p| (p.matched, p.id)) else { return };
+        let Some(best) = candidates.filter(|p| p.active).max_by_key(|p| (p.matched, p.id)) else {
+            return false;
+        };
         self.node.transfer_leader(best.id.0);
         self.fix_timeout();
+        true
     }
 
     /// How far everybody is, by id; empty unless this member leads.
