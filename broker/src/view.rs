@@ -42,6 +42,20 @@ pub struct View {
     pub replicas: Replicas,
     /// Nodes that have gone lately.
     pub(crate) departures: Departures,
+    /// What differs from the view before this one. Every owner is sent every view, so that none looks at all there is to find
+    /// what is news to it.
+    pub(crate) news: Arc<News>,
+}
+
+/// What a view has that the one before it had not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct News {
+    /// Partitions that changed, or whose replica here came or went; those of a topic follow each other.
+    pub(crate) partitions: Vec<(TopicId, PartitionIndex)>,
+    /// Topics that are gone, with the names they had.
+    pub(crate) removed: Vec<(TopicId, Arc<str>)>,
+    /// The registration of a broker changed.
+    pub(crate) has_brokers: bool,
 }
 
 /// A broker as clients see it.

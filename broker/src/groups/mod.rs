@@ -211,9 +211,9 @@ impl Groups {
     // --- the view ---
 
     fn new_view(&mut self, now: Now, view: Arc<View>, fx: &mut Effects) {
-        let old = core::mem::replace(&mut self.view, view);
+        self.view = view;
         self.follow_partitions(now, fx);
-        self.forget_topics(now, &old, fx);
+        self.forget_topics(now, fx);
     }
 
     /// Partitions of the offsets topic that this node leads.
@@ -262,11 +262,9 @@ impl Groups {
     }
 
     /// Offsets of topics that are gone are forgotten.
-    fn forget_topics(&mut self, now: Now, old: &View, fx: &mut Effects) {
-        let is_gone = |topic: &&Arc<cluster::Topic>| self.view.image.topic_by_id(topic.id).is_none();
-        let gone = old.image.topics().filter(is_gone);
-        let gone: Vec<_> =
-            gone.map(|topic| DeletedTopic { name: (&*topic.name).into(), id: topic.id }).collect();
+    fn forget_topics(&mut self, now: Now, fx: &mut Effects) {
+        let gone = self.view.news.removed.iter();
+        let gone: Vec<_> = gone.map(|(id, name)| DeletedTopic { name: (&**name).into(), id: *id }).collect();
         if gone.is_empty() {
             return;
         }

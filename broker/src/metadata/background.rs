@@ -6,7 +6,6 @@ use crate::effects::{Effects, Level};
 use crate::job::Job;
 use crate::wall::Belief;
 use base::{Instant, Now, Span, TopicId, hit};
-use cluster::Delta;
 use quorum::SnapshotPoint;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ impl Metadata {
     pub(super) fn open_when_due(&mut self, now: Now, fx: &mut Effects) {
         match self.unopened.take() {
             Some((at, topics)) if now.mono >= at => {
-                self.apply_delta(&Delta { topics, ..Delta::default() }, now, fx);
+                self.open_all_of(topics, now, fx);
                 if let Some((at, _)) = &self.unopened {
                     fx.wake(*at);
                 }

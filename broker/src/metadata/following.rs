@@ -3,11 +3,11 @@
 use super::{FULL_RETRY, Metadata, partitions};
 use crate::effects::{Effects, Level, Mail};
 use crate::job::Job;
-use crate::view::{Replicas, View};
-use base::{BrokerId, Now, hit, planted};
+use crate::view::{News, Replicas, View};
+use base::{BrokerId, Now, TopicId, hit, planted};
 use bytes::Bytes;
 use cluster::record_codec::decode_entry;
-use cluster::{Delta, Record};
+use cluster::{Delta, Image, Record};
 use quorum::{Committed, Persist, ProposalId, Role, SnapshotPoint};
 use std::sync::{Arc, PoisonError};
 
@@ -200,8 +200,19 @@ impl Metadata {
         fx.log(level, format!("Broker {broker} {what}"));
     }
 
-    /// Opens and closes partitions as the metadata says, and shows everybody.
+    /// Opens and closes partitions as the metadata says, and shows everybody. Of the topics that the delta names, partitions
+    /// are looked at that are not what they were when this was done last.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
+        let before = self.applied.take();
+        self.show(delta, before.as_ref(), now, fx);
+    }
+
+    /// The same of all partitions of these topics.
+    pub(super) fn open_all_of(&mut self, topics: Vec<TopicId>, now: Now, fx: &mut Effects) {
+        self.show(&Delta { topics, ..Delta::default() }, None, now, fx);
+    }
+
+    fn show(&mut self, delta: &Delta, mut before: Option<&Image>, now: Now, fx: &mut Effects) {
         self.note_departures(&delta.brokers, now, fx);
         let mut replicas = self.view.replicas.clone();
         let all;
@@ -209,7 +220,7 @@ impl Metadata {
         if !self.has_roles && self.own.is_known_to(&self.committed, self.node.config.node_id) {
             self.has_roles = true;
             all = Delta { topics: partitions::everything(&self.committed).topics, ..delta.clone() };
-            delta = &all;
+            (delta, before) = (&all, None);
         }
         // A partition that could not be opened is not among the replicas: its directory makes way when it is in one.
         self.removed.extend(delta.removed.iter().map(|(id, _)| *id));
@@ -217,6 +228,7 @@ impl Metadata {
             node: &self.node,
             shared: &self.shared,
             image: &self.committed,
+            before,
             removed: &self.removed,
             damaged: self.damage.partitions(),
             is_current: self.own.is_serving() || self.leading.is_here(),
@@ -224,6 +236,7 @@ impl Metadata {
         };
         let before = fx.mail.len();
         let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
+        self.applied = Some(self.committed.clone());
         // Who hears that this node leads something no more finds in the view who does.
         let told = fx.mail.split_off(before);
         if let Some(reason) = &remaining.reason
@@ -235,17 +248,23 @@ impl Metadata {
         self.removals += remaining.removals;
         self.damage.found(&remaining, &replicas, &self.committed, self.node.config.node_id);
         self.open_later(&remaining.topics, now);
-        self.publish(replicas, fx);
+        let news = News {
+            partitions: remaining.touched,
+            removed: delta.removed.clone(),
+            has_brokers: !delta.brokers.is_empty(),
+        };
+        self.publish(replicas, news, fx);
         fx.mail.extend(told);
     }
 
-    /// Shows everybody the new view.
-    pub(super) fn publish(&mut self, replicas: Replicas, fx: &mut Effects) {
+    /// Shows everybody the new view, and what is news in it.
+    pub(super) fn publish(&mut self, replicas: Replicas, news: News, fx: &mut Effects) {
         self.view = Arc::new(View {
             node: self.node.clone(),
             image: Arc::new(self.committed.clone()),
             replicas,
             departures: self.departures.clone(),
+            news: Arc::new(news),
         });
         *self.latest_view.lock().unwrap_or_else(PoisonError::into_inner) = self.view.clone();
         for reader in &self.readers {

@@ -92,6 +92,8 @@ pub struct Metadata {
     removals: usize,
     /// The partitions here have been told what they are to be: what is known is not from before this start.
     has_roles: bool,
+    /// What has been carried out on the partitions here.
+    applied: Option<Image>,
     /// The records so far of a decision that spans entries.
     open: Option<Vec<Record>>,
     next_retention: Instant,
@@ -121,6 +123,7 @@ impl Metadata {
             image: Arc::new(image.clone()),
             replicas: Replicas::default(),
             departures: Departures::default(),
+            news: Arc::default(),
         });
         let next_retention = now.mono + node.config.retention_check;
         Ok(Self {
@@ -148,6 +151,7 @@ impl Metadata {
             told_waiting: false,
             removals: 0,
             has_roles: false,
+            applied: None,
             open: None,
             next_retention,
             wall_clock: WallClock::new(now),
@@ -167,8 +171,7 @@ impl Metadata {
 
     /// Begins: opens what the snapshot knows and lets the quorum stand for election.
     pub fn start(&mut self, now: Now, fx: &mut Effects) {
-        let all = partitions::everything(&self.committed);
-        self.apply_delta(&all, now, fx);
+        self.open_all_of(partitions::everything(&self.committed).topics, now, fx);
         self.want_links(fx);
         self.go_on(now, fx);
     }

@@ -33,6 +33,8 @@ pub(super) struct Remaining {
     pub(super) replaced: Vec<(TopicId, PartitionIndex)>,
     /// Removals that are jobs now.
     pub(super) removals: usize,
+    /// Partitions that were looked at or let go.
+    pub(super) touched: Vec<(TopicId, PartitionIndex)>,
 }
 
 impl Remaining {
@@ -95,8 +97,10 @@ pub(super) fn apply(
 ) -> Remaining {
     let mut remaining = Remaining::default();
     for (id, name) in &delta.removed {
-        let gone: Vec<_> = replicas.keys().filter(|(topic, _)| topic == id).copied().collect();
+        let all = (*id, PartitionIndex(i32::MIN))..=(*id, PartitionIndex(i32::MAX));
+        let gone: Vec<_> = replicas.range(all).map(|(key, _)| *key).collect();
         for key in gone {
+            remaining.touched.push(key);
             let_go(key, replicas, &mut remaining, fx);
         }
         fx.log(Level::Info, format!("Topic {name} is deleted"));
@@ -112,13 +116,13 @@ pub(super) fn apply(
     remaining
 }
 
-/// Lets go of the partitions that have moved to other nodes, now that all of the metadata is known.
+/// Lets go of the partitions that have moved to other nodes, now that all of the metadata is known; names them.
 pub(super) fn let_go_moved(
     own: BrokerId,
     image: &Image,
     replicas: &mut Replicas,
     fx: &mut Effects,
-) -> Remaining {
+) -> Vec<(TopicId, PartitionIndex)> {
     let mut remaining = Remaining::default();
     let is_here = |(topic, index): &(TopicId, PartitionIndex)| {
         image
@@ -127,11 +131,11 @@ pub(super) fn let_go_moved(
             .is_some_and(|state| state.is_on(own))
     };
     let moved: Vec<_> = replicas.keys().filter(|key| !is_here(key)).copied().collect();
-    for key in moved {
+    for key in &moved {
         hit!(partition_moved_away);
-        let_go(key, replicas, &mut remaining, fx);
+        let_go(*key, replicas, &mut remaining, fx);
     }
-    remaining
+    moved
 }
 
 /// A partition is not to be here any more.
@@ -153,6 +157,8 @@ pub(super) struct Target<'a> {
     pub(super) node: &'a Node,
     pub(super) shared: &'a Shared,
     pub(super) image: &'a Image,
+    /// What was carried out before; `None` to look at all partitions of the topics.
+    pub(super) before: Option<&'a Image>,
     /// Topics that are known to be deleted.
     pub(super) removed: &'a BTreeSet<TopicId>,
     /// Partitions whose files lack what was durable.
@@ -186,9 +192,14 @@ impl Target<'_> {
     ) -> Vec<Recovered<'t>> {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
+        let before = self.before.and_then(|image| image.topic_by_id(topic.id)).map(|topic| &**topic);
         let mut recovered = Vec::new();
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             let key = (topic.id, index);
+            if self.has_same(before, index, state) && !self.damaged.contains(&key) {
+                continue;
+            }
+            remaining.touched.push(key);
             if self.damaged.contains(&key) && replicas.contains_key(&key) && self.is_replaceable(state) {
                 self.note_replaced((topic.id, &topic.name), index, None, fx, remaining);
                 let_go(key, replicas, remaining, fx);
@@ -241,6 +252,13 @@ impl Target<'_> {
                 Err(error) => self.not_opened(&opening, &error, fx, remaining),
             }
         }
+    }
+
+    /// True if a partition's state is what has been carried out already.
+    fn has_same(&self, before: Option<&Topic>, index: PartitionIndex, state: &Arc<PartitionState>) -> bool {
+        let at = usize::try_from(index.0).ok();
+        let old = before.zip(at).and_then(|(topic, at)| topic.partitions.get(at));
+        old.is_some_and(|old| Arc::ptr_eq(old, state))
     }
 
     fn opening<'t>(
@@ -389,12 +407,10 @@ impl Target<'_> {
             let (own, fixed) = (self.node.config.node_id, &self.node.fixed);
             self.shared.throttles.set(self.image.with_layers(own, fixed, ThrottleRates::resolve));
         }
-        for topic in self.image.topics() {
-            let named =
-                |name: &str| delta.configs.iter().any(|r| r.kind == ResourceKind::Topic && *r.name == *name);
-            if !all && !named(&topic.name) {
-                continue;
-            }
+        let named = delta.configs.iter().filter(|resource| resource.kind == ResourceKind::Topic);
+        let named = named.filter_map(|resource| self.image.topic(&resource.name));
+        let topics: Vec<_> = if all { self.image.topics().collect() } else { named.collect() };
+        for topic in topics {
             let config = self.config(&topic.name);
             let indexes = (0..).map(PartitionIndex).take(topic.partitions.len());
             for replica in indexes.filter_map(|index| replicas.get(&(topic.id, index))) {

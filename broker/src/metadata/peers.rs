@@ -4,6 +4,7 @@ use super::Metadata;
 use super::remote::{Asker, Errand};
 use crate::effects::{Down, Effects};
 use crate::peer::{Address, Book, Greeted, Heard, Identity, Links};
+use crate::view::News;
 use base::{BrokerId, Instant, Now, Rng, Span, hit};
 use bytes::Bytes;
 use cluster::Image;
@@ -119,7 +120,7 @@ impl Metadata {
         match heard {
             Heard::Up { to, who: Greeted { node, directory, .. } } if node == to || Book::is_nameless(to) => {
                 if self.departures.is_back(node) {
-                    self.publish(self.view.replicas.clone(), fx);
+                    self.publish(self.view.replicas.clone(), News::default(), fx);
                 }
                 if Book::is_nameless(to) {
                     hit!(server_says_who_it_is);
@@ -154,7 +155,7 @@ impl Metadata {
     fn link_lost(&mut self, now: Now, to: BrokerId, fx: &mut Effects) {
         if self.committed.serves(to) {
             self.departures.hung_up(to, now.mono);
-            self.publish(self.view.replicas.clone(), fx);
+            self.publish(self.view.replicas.clone(), News::default(), fx);
         }
         self.link_gone(now, to, fx);
     }

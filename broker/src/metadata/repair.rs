@@ -7,7 +7,7 @@ use super::partitions::Remaining;
 use super::remote::{Asker, Errand};
 use crate::effects::{Effects, Level};
 use crate::replica::Replica;
-use crate::view::Replicas;
+use crate::view::{News, Replicas};
 use base::{BrokerId, Instant, Now, PartitionIndex, Span, TopicId, Uuid, hit};
 use cluster::Image;
 use cluster::controller::{Assignment, Command, Refusal, Reply};
@@ -80,7 +80,8 @@ impl Metadata {
         hit!(partition_reopened);
         let mut replicas = self.view.replicas.clone();
         replicas.remove_mut(&(replica.topic, replica.index));
-        self.publish(replicas, fx);
+        let news = News { partitions: vec![(replica.topic, replica.index)], ..News::default() };
+        self.publish(replicas, news, fx);
         self.open_later(&[replica.topic], now);
     }
 

@@ -5,10 +5,10 @@ use super::remote::{Asker, Errand};
 use super::{Metadata, partitions};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
-use crate::view::Node;
+use crate::view::{News, Node};
 use base::{BrokerId, Instant, Now, Rng, Span, Uuid, hit};
 use cluster::controller::{self, Command, Heartbeat};
-use cluster::{Delta, Endpoint, Image};
+use cluster::{Endpoint, Image};
 use wire::ErrorCode;
 
 /// The pause before a registration that was refused is tried again.
@@ -268,14 +268,14 @@ impl Metadata {
     /// have left behind.
     fn clear_up(&mut self, now: Now, fx: &mut Effects) {
         if let Some((_, topics)) = self.unopened.take() {
-            self.apply_delta(&Delta { topics, ..Delta::default() }, now, fx);
+            self.open_all_of(topics, now, fx);
         }
         let mut replicas = self.view.replicas.clone();
         let own = self.node.config.node_id;
-        let let_go = partitions::let_go_moved(own, &self.committed, &mut replicas, fx);
-        if let_go.removals > 0 {
-            self.removals += let_go.removals;
-            self.publish(replicas, fx);
+        let moved = partitions::let_go_moved(own, &self.committed, &mut replicas, fx);
+        if !moved.is_empty() {
+            self.removals += moved.len();
+            self.publish(replicas, News { partitions: moved, ..News::default() }, fx);
         }
         let removed = core::mem::take(&mut self.removed);
         let dir = self.shared.flusher.dir();

@@ -299,11 +299,21 @@ impl Reactor {
         }
     }
 
-    /// The metadata changed: a fetch of what is no longer here must hear of it.
+    /// The metadata changed: a fetch of what is no longer here must hear of it. One of other partitions is not looked at.
     pub(crate) fn recheck_fetches(&mut self, now: Now, fx: &mut Effects) {
-        self.fetches.readers.values_mut().for_each(Reader::note_view);
-        let readers: Vec<u64> = self.fetches.waiting.keys().copied().collect();
-        for reader in readers {
+        let view = self.view.clone();
+        // A broker that serves may be nearer to a consumer than this one.
+        let is_about_all = view.node.config.reads_in_rack && view.news.has_brokers;
+        let mut touched = Vec::new();
+        for (id, reader) in &mut self.fetches.readers {
+            if is_about_all {
+                reader.forget_all();
+                touched.push(*id);
+            } else if reader.forget_changed(&view) {
+                touched.push(*id);
+            }
+        }
+        for reader in touched {
             self.fetch_again(now, reader, fx);
         }
     }

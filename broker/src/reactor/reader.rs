@@ -6,7 +6,8 @@
 
 use crate::effects::Owner;
 use crate::replica::{Replica, Waiter};
-use base::{EndOffset, Uuid};
+use crate::view::View;
+use base::{EndOffset, TopicId, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use wire::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
@@ -28,7 +29,7 @@ pub(crate) struct Place {
     pub(crate) wanted: FetchPartition,
     /// What the partition was when it was last looked at.
     pub(crate) seen: Marks,
-    /// Found once and kept until the metadata changes; a partition that is gone is not kept alive by it.
+    /// Found once and kept until the metadata of it change; a partition that is gone is not kept alive by it.
     pub(crate) replica: Weak<Replica>,
     /// What the client was last told. A difference alone is worth a line of an answer.
     told: Option<Marks>,
@@ -80,8 +81,6 @@ pub(crate) struct Reader {
     requests: u64,
     /// Places of partitions that the latest request names once more.
     repeated: Vec<u32>,
-    /// The metadata has changed: what was known of partitions may not be true any more.
-    is_stale: bool,
 }
 
 /// Partitions that a client without a session no longer names are forgotten once they are more than those that it names,
@@ -101,7 +100,6 @@ impl Reader {
             next_turn: 0,
             requests: 0,
             repeated: Vec::new(),
-            is_stale: false,
         }
     }
 
@@ -232,23 +230,51 @@ impl Reader {
         }
     }
 
-    /// The metadata has changed.
-    pub(crate) const fn note_view(&mut self) {
-        self.is_stale = true;
+    /// The metadata have changed: what was known of partitions that are not what they were counts no more. True if there
+    /// are such among them.
+    pub(crate) fn forget_changed(&mut self, view: &View) -> bool {
+        let mut changed = Vec::new();
+        for news in view.news.partitions.chunk_by(|one, next| one.0 == next.0) {
+            let topic = news.first().and_then(|(topic, _)| view.image.topic_by_id(*topic));
+            let Some(topic) = topic else { continue };
+            for parts in self.parts_of(topic.id, &topic.name) {
+                changed.extend(news.iter().filter_map(|(_, index)| parts.get(&index.0)));
+            }
+        }
+        for (topic, name) in &view.news.removed {
+            changed.extend(self.parts_of(*topic, name).flat_map(BTreeMap::values));
+        }
+        if !changed.is_empty() {
+            changed.extend(&self.repeated);
+        }
+        changed.iter().for_each(|part| self.forget_look(*part));
+        !changed.is_empty()
+    }
+
+    /// The places of a topic, by id and by name.
+    fn parts_of(&self, id: TopicId, name: &str) -> impl Iterator<Item = &BTreeMap<i32, u32>> {
+        let by_id = TopicKey { id: id.0, name: String::new() };
+        let by_name = TopicKey { id: Uuid::default(), name: name.to_owned() };
+        [by_id, by_name].into_iter().filter_map(|key| self.by_topic.get(&key))
+    }
+
+    /// Nothing that was known of any partition counts any more.
+    pub(crate) fn forget_all(&mut self) {
+        for part in self.places.keys().copied().collect::<Vec<_>>() {
+            self.forget_look(part);
+        }
+    }
+
+    fn forget_look(&mut self, part: u32) {
+        if let Some(place) = self.places.get_mut(&part) {
+            place.replica = Weak::new();
+            place.waits = false;
+        }
+        self.settle(part);
     }
 
     /// Places with news, in the order of service.
-    pub(crate) fn news(&mut self) -> Vec<u32> {
-        if self.is_stale {
-            self.is_stale = false;
-            for part in self.places.keys().copied().collect::<Vec<_>>() {
-                if let Some(place) = self.places.get_mut(&part) {
-                    place.replica = Weak::new();
-                    place.waits = false;
-                }
-                self.settle(part);
-            }
-        }
+    pub(crate) fn news(&self) -> Vec<u32> {
         self.news.iter().map(|(_, part)| *part).collect()
     }
 

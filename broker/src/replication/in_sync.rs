@@ -68,16 +68,13 @@ impl InSync {
     }
 
     pub(super) fn forget(&mut self, gone: &BTreeSet<TopicId>) {
-        if !gone.is_empty() {
-            self.led.retain(|(topic, _), _| !gone.contains(topic));
-            self.looks.retain(|(topic, _)| !gone.contains(topic));
-        }
+        self.led.retain(|(topic, _), _| !gone.contains(topic));
+        self.looks.retain(|(topic, _)| !gone.contains(topic));
     }
 
     /// Brokers that may be in sync again have perhaps come far enough before.
-    pub(super) fn new_view(&mut self, now: Instant, old: &View, view: &View) {
-        let same = old.image.brokers().eq(view.image.brokers());
-        if !same {
+    pub(super) fn new_view(&mut self, now: Instant, view: &View) {
+        if view.news.has_brokers {
             self.looks.extend(self.led.iter().filter(|(_, led)| led.is_short).map(|(key, _)| *key));
         }
         if self.led.is_empty() {

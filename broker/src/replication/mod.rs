@@ -23,9 +23,9 @@ use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::view::View;
 use base::{BrokerId, EndOffset, LeaderEpoch, Now, PartitionIndex, Rng, TopicId, hit};
-use cluster::Topic;
 use cluster::config::{ResourceKind, Throttled};
 use cluster::partition::Incarnation;
+use cluster::{PartitionState, Topic};
 use in_sync::InSync;
 use source::{Source, Taking};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,8 +143,7 @@ impl Replication {
     // --- the view ---
 
     fn new_view(&mut self, now: Now, view: Arc<View>, fx: &mut Effects) {
-        let old = core::mem::replace(&mut self.view, view);
-        let view = self.view.clone();
+        self.view = view.clone();
         let id = view.node.config.node_id;
         let own = view.image.broker(id).map(|broker| Incarnation { id, epoch: broker.epoch });
         let is_anew = own != self.own;
@@ -156,23 +155,27 @@ impl Replication {
                 self.reports.entry(*leader).or_default().extend(source.keys());
             }
         }
-        let is_gone = |topic: &&Arc<Topic>| view.image.topic_by_id(topic.id).is_none();
-        let gone: BTreeSet<TopicId> = old.image.topics().filter(is_gone).map(|topic| topic.id).collect();
-        self.forget(&gone);
-        // A partition may come later than the topic that it belongs to, and is nothing before this node is registered.
-        let look_at_all = is_anew || !gone.is_empty() || old.replicas.size() != view.replicas.size();
-        for topic in view.image.topics() {
-            let same = |old: &Arc<Topic>| Arc::ptr_eq(old, topic);
-            if look_at_all || !old.image.topic_by_id(topic.id).is_some_and(same) {
-                self.follow_topic(&view, topic);
+        self.forget(&view.news.removed.iter().map(|(id, _)| *id).collect());
+        if is_anew {
+            view.image.topics().for_each(|topic| self.follow_topic(&view, topic));
+        } else {
+            for (topic, index) in &view.news.partitions {
+                let Some(topic) = view.image.topic_by_id(*topic) else { continue };
+                topic
+                    .partition(*index)
+                    .into_iter()
+                    .for_each(|it| self.follow_partition(&view, topic, *index, it));
             }
         }
         self.throttle(&view);
-        self.in_sync.new_view(now.mono, &old, &view);
+        self.in_sync.new_view(now.mono, &view);
         self.follow_nodes(&view, fx);
     }
 
     fn forget(&mut self, gone: &BTreeSet<TopicId>) {
+        if gone.is_empty() {
+            return;
+        }
         let keys: Vec<Key> =
             self.followed.keys().filter(|(topic, _)| gone.contains(topic)).copied().collect();
         keys.into_iter().for_each(|key| self.unfollow(key));
@@ -190,26 +193,33 @@ impl Replication {
     }
 
     fn follow_topic(&mut self, view: &View, topic: &Topic) {
+        for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
+            self.follow_partition(view, topic, index, state);
+        }
+    }
+
+    fn follow_partition(
+        &mut self,
+        view: &View,
+        topic: &Topic,
+        index: PartitionIndex,
+        state: &PartitionState,
+    ) {
         let own = view.node.config.node_id;
         let pause_max = view.node.config.replica_fetch_backoff;
-        for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
-            let key = (topic.id, index);
-            let replica = view.replica(topic.id, index);
-            self.in_sync.follow(key, replica.filter(|_| state.leader == Some(own)), state);
-            let followed = replica.and_then(|replica| Some((replica, replica.followed()?)));
-            match followed {
-                Some((replica, (leader, epoch))) => {
-                    if self.followed.get(&key).is_some_and(|known| *known != leader) {
-                        self.unfollow(key);
-                    }
-                    self.followed.insert(key, leader);
-                    let source = self.sources.entry(leader).or_insert_with(|| Source::new(leader, pause_max));
-                    if source.want(key, replica, epoch) {
-                        self.reports.entry(leader).or_default().insert(key);
-                    }
-                }
-                None => self.unfollow(key),
-            }
+        let key = (topic.id, index);
+        let replica = view.replica(topic.id, index);
+        self.in_sync.follow(key, replica.filter(|_| state.leader == Some(own)), state);
+        let Some((replica, (leader, epoch))) = replica.and_then(|it| Some((it, it.followed()?))) else {
+            return self.unfollow(key);
+        };
+        if self.followed.get(&key).is_some_and(|known| *known != leader) {
+            self.unfollow(key);
+        }
+        self.followed.insert(key, leader);
+        let source = self.sources.entry(leader).or_insert_with(|| Source::new(leader, pause_max));
+        if source.want(key, replica, epoch) {
+            self.reports.entry(leader).or_default().insert(key);
         }
     }
 

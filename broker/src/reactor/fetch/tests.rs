@@ -92,9 +92,7 @@ fn one_partition_with_news_among_a_thousand_is_the_only_one_looked_at() {
     let sent = node.send_on(plain, VERSION, &fetch((0, -1), &all, 0));
     assert_eq!(indexes(&reply(&mut node, sent)).len(), all.len());
     produce(&mut node, "t", 417, 1);
-    let with_news: Vec<usize> =
-        node.reactor().fetches.readers.values_mut().map(|reader| reader.news().len()).collect();
-    assert_eq!(with_news, [1, 1], "a reader of each kind looks at one partition");
+    assert_eq!(with_news(&mut node), [1, 1], "a reader of each kind looks at one partition");
     let response = node.ask(VERSION, &fetch((session, 1), &[], 0));
     assert_eq!(indexes(&response), [417]);
     let sent = node.send_on(plain, VERSION, &fetch((0, -1), &all, 0));
@@ -103,6 +101,33 @@ fn one_partition_with_news_among_a_thousand_is_the_only_one_looked_at() {
         parts(&response).iter().map(|part| (offsets(part).len(), part.high_watermark)).collect();
     let expected: Vec<_> = (0..MANY).map(|index| if index == 417 { (1, 1) } else { (0, 0) }).collect();
     assert_eq!(found, expected);
+}
+
+/// What each reader would look at.
+fn with_news(node: &mut TestNode) -> Vec<usize> {
+    node.reactor().fetches.readers.values().map(|reader| reader.news().len()).collect()
+}
+
+#[test]
+fn what_changes_elsewhere_is_no_news_to_a_reader() {
+    let mut node = TestNode::new();
+    let session = open(&mut node, PARTITIONS);
+    let kept = node.send(VERSION, &fetch((session, 1), &[], 10_000));
+    let plain = node.connect();
+    let plain = node.send_on(plain, VERSION, &fetch((0, -1), &[(0, 0), (1, 0)], 10_000));
+    node.create("elsewhere", 7);
+    assert_eq!(with_news(&mut node), [0, 0]);
+    node.delete("elsewhere");
+    assert_eq!(with_news(&mut node), [0, 0]);
+    assert!(waits(&mut node, kept) && waits(&mut node, plain));
+    node.delete("t");
+    for sent in [kept, plain] {
+        let response = reply(&mut node, sent);
+        let codes: Vec<_> = parts(&response).iter().map(|part| part.error_code).collect();
+        assert!(
+            codes.len() > 1 && codes.iter().all(|code| *code == ErrorCode::UnknownTopicOrPartition as i16)
+        );
+    }
 }
 
 #[test]

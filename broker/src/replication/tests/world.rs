@@ -7,7 +7,7 @@ use crate::peer::{Address, Identity};
 use crate::replica::{Opening, Replica};
 use crate::replication::Replication;
 use crate::shared::Shared;
-use crate::view::{Node as NodeSettings, Replicas, View};
+use crate::view::{News, Node as NodeSettings, Replicas, View};
 use crate::{ConnId, Down, Effects, Fragment, Input, Job, LinkId, Mail, Owner, Reactor};
 use base::{BrokerId, LeaderEpoch, Machine as _, Now, PartitionIndex, Rng, Span, TopicId, Uuid};
 use bytes::Bytes;
@@ -125,6 +125,7 @@ impl World {
             image,
             replicas: Replicas::default(),
             departures: Departures::default(),
+            news: Arc::default(),
         });
         let identity = Identity {
             cluster_id: self.image.cluster_id,
@@ -208,11 +209,22 @@ impl World {
                 }
             }
         }
+        let all = |topic: &Arc<cluster::Topic>| {
+            let (id, count) = (topic.id, i32::try_from(topic.partitions.len()).unwrap());
+            (0..count).map(move |index| (id, PartitionIndex(index)))
+        };
+        let difference = broker.view.image.difference(&image);
+        let news = News {
+            partitions: image.topics().flat_map(all).collect(),
+            removed: difference.removed,
+            has_brokers: !difference.brokers.is_empty(),
+        };
         broker.view = Arc::new(View {
             node: broker.settings.clone(),
             image,
             replicas,
             departures: Departures::default(),
+            news: Arc::new(news),
         });
         let view = broker.view.clone();
         for owner in [Owner::Reactor(0), Owner::Replication] {
