@@ -86,36 +86,74 @@ impl Counts {
         *self.0.entry(id).or_default() += 1;
     }
 
-    fn remove(&mut self, id: BrokerId) {
-        if let Some(count) = self.0.get_mut(&id) {
+    /// One of them goes from one broker to another.
+    fn shift(&mut self, from: BrokerId, to: BrokerId) {
+        if let Some(count) = self.0.get_mut(&from) {
             *count = count.saturating_sub(1);
+        }
+        self.add(to);
+    }
+}
+
+/// The same of the brokers that may get more; who has the fewest and who the most is always known, however many they are.
+#[derive(Debug)]
+struct Ranking {
+    counts: Counts,
+    by_count: BTreeSet<(usize, BrokerId)>,
+    /// By how much two may differ.
+    tolerance: usize,
+}
+
+impl Ranking {
+    fn new(counts: &Counts, brokers: &[BrokerId]) -> Self {
+        let counts = Counts(brokers.iter().map(|id| (*id, counts.of(*id))).collect());
+        let by_count = counts.0.iter().map(|(id, count)| (*count, *id)).collect();
+        let mean = counts.0.values().sum::<usize>() / counts.0.len().max(1);
+        Self { counts, by_count, tolerance: (mean / SKEW).max(1) }
+    }
+
+    fn of(&self, id: BrokerId) -> usize {
+        self.counts.of(id)
+    }
+
+    fn knows(&self, id: BrokerId) -> bool {
+        self.counts.0.contains_key(&id)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (BrokerId, usize)> {
+        self.counts.0.iter().map(|(id, count)| (*id, *count))
+    }
+
+    /// Of those who are not in it nothing is noted.
+    fn change(&mut self, id: BrokerId, change: impl FnOnce(usize) -> usize) {
+        if let Some(count) = self.counts.0.get_mut(&id) {
+            self.by_count.remove(&(*count, id));
+            *count = change(*count);
+            self.by_count.insert((*count, id));
         }
     }
 
-    /// One of them goes from one broker to another.
+    fn add(&mut self, id: BrokerId) {
+        self.change(id, |count| count + 1);
+    }
+
+    fn remove(&mut self, id: BrokerId) {
+        self.change(id, |count| count.saturating_sub(1));
+    }
+
     fn shift(&mut self, from: BrokerId, to: BrokerId) {
         self.remove(from);
         self.add(to);
     }
 
-    /// One more, for a broker that is in it already.
-    fn add_known(&mut self, id: BrokerId) {
-        if let Some(count) = self.0.get_mut(&id) {
-            *count += 1;
-        }
+    fn is_uneven(&self) -> bool {
+        let [least, most] = [self.by_count.first(), self.by_count.last()].map(|it| it.map_or(0, |it| it.0));
+        most > least + self.tolerance
     }
 
-    fn least(&self) -> usize {
-        self.0.values().min().copied().unwrap_or(0)
-    }
-
-    fn most(&self) -> usize {
-        self.0.values().max().copied().unwrap_or(0)
-    }
-
-    /// What two brokers may differ by.
-    fn tolerance(&self) -> usize {
-        (self.0.values().sum::<usize>() / self.0.len().max(1) / SKEW).max(1)
+    /// True if so many are too many beside who has the fewest.
+    fn is_too_many(&self, count: usize) -> bool {
+        count > self.by_count.first().map_or(0, |(least, _)| *least) + self.tolerance
     }
 }
 
@@ -130,11 +168,8 @@ struct OfTopic {
 struct Plan<'a> {
     image: &'a Image,
     /// Of the brokers that may get more; those on the move count where they go.
-    replicas: Counts,
-    preferred: Counts,
-    /// By how much brokers may differ.
-    tolerance: usize,
-    preferred_tolerance: usize,
+    replicas: Ranking,
+    preferred: Ranking,
     moving: usize,
     reordered: usize,
     is_more: bool,
@@ -143,34 +178,23 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(image: &'a Image) -> Self {
         let living = image.brokers().filter(|broker| image.takes_replicas(broker));
-        let mut replicas = Counts(living.map(|broker| (broker.id, 0)).collect());
-        let mut preferred = Counts(replicas.0.clone());
+        let living: Vec<_> = living.map(|broker| broker.id).collect();
+        let (mut replicas, mut preferred) = (Counts::default(), Counts::default());
         let mut moving = 0;
         for state in image.topics().flat_map(|topic| &topic.partitions) {
             let stays = |id: &&BrokerId| !state.removing.contains(id);
-            state.replicas.iter().filter(stays).for_each(|id| replicas.add_known(*id));
-            if let Some(first) = state.replicas.first() {
-                preferred.add_known(*first);
-            }
+            state.replicas.iter().filter(stays).for_each(|id| replicas.add(*id));
+            state.replicas.iter().take(1).for_each(|id| preferred.add(*id));
             moving += usize::from(state.is_moving());
         }
-        let (tolerance, preferred_tolerance) = (replicas.tolerance(), preferred.tolerance());
-        Self {
-            image,
-            replicas,
-            preferred,
-            tolerance,
-            preferred_tolerance,
-            moving,
-            reordered: 0,
-            is_more: false,
-        }
+        let [replicas, preferred] = [&replicas, &preferred].map(|counts| Ranking::new(counts, &living));
+        Self { image, replicas, preferred, moving, reordered: 0, is_more: false }
     }
 
     fn grow_all(&mut self, soft: &Defaults, records: &mut Vec<Record>) {
         for topic in self.image.topics().filter(|topic| topic.implicit_factor) {
             let target = usize::try_from(soft.target_factor(&topic.name)).unwrap_or(1);
-            let target = target.min(self.replicas.0.len());
+            let target = target.min(self.replicas.all().count());
             for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
                 if !state.is_moving() && state.replicas.len() < target {
                     let to = self.grow(state, target);
@@ -239,11 +263,11 @@ impl<'a> Plan<'a> {
 
     fn next_beside(&self, to: &[BrokerId]) -> Option<BrokerId> {
         let racks = self.racks(to);
-        let candidates = self.replicas.0.iter().filter(|(id, _)| !to.contains(id));
-        let key = |(id, count): &(&BrokerId, &usize)| {
-            (self.rack(**id).is_some_and(|rack| racks.contains(rack)), **count, **id)
+        let candidates = self.replicas.all().filter(|(id, _)| !to.contains(id));
+        let key = |(id, count): &(BrokerId, usize)| {
+            (self.rack(*id).is_some_and(|rack| racks.contains(rack)), *count, *id)
         };
-        candidates.min_by_key(key).map(|(id, _)| *id)
+        candidates.min_by_key(key).map(|(id, _)| id)
     }
 
     fn rack(&self, id: BrokerId) -> Option<&'a str> {
@@ -259,9 +283,7 @@ impl<'a> Plan<'a> {
 impl Plan<'_> {
     /// What of a topic there is where; `None` once everything is even.
     fn uneven_part_of(&self, topic: &Topic) -> Option<OfTopic> {
-        let uneven = self.replicas.most() > self.replicas.least() + self.tolerance
-            || self.preferred.most() > self.preferred.least() + self.preferred_tolerance;
-        uneven.then(|| {
+        (self.replicas.is_uneven() || self.preferred.is_uneven()).then(|| {
             let mut here = OfTopic::default();
             for state in &topic.partitions {
                 let stays = |id: &&BrokerId| !state.removing.contains(id);
@@ -275,10 +297,9 @@ impl Plan<'_> {
     /// The replicas with the one that is where the most are somewhere else, if that makes brokers more alike, the topic's own
     /// replicas no less alike, and stands in no fewer racks.
     fn even_out(&mut self, state: &PartitionState, here: &mut OfTopic) -> Option<Vec<BrokerId>> {
-        let known = state.replicas.iter().copied().filter(|id| self.replicas.0.contains_key(id));
+        let known = state.replicas.iter().copied().filter(|id| self.replicas.knows(*id));
         let from = known.max_by_key(|id| (self.replicas.of(*id), *id))?;
-        let most = self.replicas.of(from);
-        if most <= self.replicas.least() + self.tolerance {
+        if !self.replicas.is_too_many(self.replicas.of(from)) {
             return None;
         }
         if self.moving >= MOVING_MAX {
@@ -308,25 +329,25 @@ impl Plan<'_> {
         let must_be_new = is_new(from);
         let (most, most_here) = (self.replicas.of(from), here.replicas.of(from));
         let fits = |id: &BrokerId, count: usize| {
-            most > count + self.tolerance
+            most > count + self.replicas.tolerance
                 && here.replicas.of(*id) < most_here
                 && !state.replicas.contains(id)
                 && (is_new(*id) || !must_be_new)
         };
-        let candidates = self.replicas.0.iter().filter(|(id, count)| fits(id, **count));
-        candidates.min_by_key(|(id, count)| (here.replicas.of(**id), **count, **id)).map(|(id, _)| *id)
+        let candidates = self.replicas.all().filter(|(id, count)| fits(id, *count));
+        candidates.min_by_key(|(id, count)| (here.replicas.of(*id), *count, *id)).map(|(id, _)| id)
     }
 
     /// The same replicas with another one preferred, if the preferred ones are more alike then, in the topic, too.
     fn spread_leaders(&mut self, state: &PartitionState, here: &mut OfTopic) -> Option<Vec<BrokerId>> {
         let first = *state.replicas.first()?;
         let (most, most_here) = (self.preferred.of(first), here.preferred.of(first));
-        if most <= self.preferred.least() + self.preferred_tolerance || self.reordered >= ELECTIONS_MAX {
+        if !self.preferred.is_too_many(most) || self.reordered >= ELECTIONS_MAX {
             return None;
         }
         let fits = |id: &&BrokerId| {
-            self.preferred.0.contains_key(*id)
-                && most > self.preferred.of(**id) + self.preferred_tolerance
+            self.preferred.knows(**id)
+                && most > self.preferred.of(**id) + self.preferred.tolerance
                 && here.preferred.of(**id) <= most_here
         };
         let key = |id: &&BrokerId| (here.preferred.of(**id), self.preferred.of(**id), **id);
