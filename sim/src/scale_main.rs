@@ -19,8 +19,8 @@ fn main() -> ExitCode {
         }
     }
     println!("{} brokers, {} partitions of three replicas", scale.brokers, scale.partitions);
-    println!("| step | it took | controller's CPU | another node's CPU | |");
-    println!("|---|---:|---:|---:|---|");
+    println!("| step | it took | controller's CPU | another node's CPU | memory of all | |");
+    println!("|---|---:|---:|---:|---:|---|");
     match run(scale, &mut |step| println!("{}", line(step))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -33,5 +33,6 @@ fn main() -> ExitCode {
 fn line(step: &Step) -> String {
     let (took, controller, others) =
         (step.took.as_nanos() as f64 / 1e9, step.controller.as_secs_f64(), step.others.as_secs_f64());
-    format!("| {} | {took:.2} s | {controller:.3} s | {others:.4} s | {} |", step.name, step.note)
+    let mib = step.memory >> 20;
+    format!("| {} | {took:.2} s | {controller:.3} s | {others:.4} s | {mib} MiB | {} |", step.name, step.note)
 }

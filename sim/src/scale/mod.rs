@@ -34,6 +34,8 @@ pub struct Step {
     pub controller: Duration,
     /// Processor time of the other nodes, on average.
     pub others: Duration,
+    /// Bytes of memory that all nodes and their disks take at the end.
+    pub memory: u64,
     /// What else there is to say.
     pub note: String,
 }
@@ -99,6 +101,7 @@ impl World<'_> {
             took: self.machines.time().since(begun.at),
             controller: controller.map_or(Duration::ZERO, since),
             others: others.iter().sum::<Duration>() / count,
+            memory: cost::resident(),
             note,
         };
         (self.told)(&step);
