@@ -146,21 +146,20 @@ impl FileChange {
 
 impl DirNode {
     pub(super) fn change(&mut self, change: DirChange) {
-        change.apply(&mut self.current);
+        let _displaced = change.apply(&mut self.current);
         self.pending.push(change);
     }
 
     /// Makes all changes durable; returns the nodes that the directory named before and names no more.
     pub(super) fn sync(&mut self) -> Vec<NodeId> {
-        let mut touched: Vec<NodeId> = self.durable.values().copied().collect();
+        let mut displaced = Vec::new();
         for change in self.pending.drain(..) {
-            if let DirChange::Link { node, .. } = change {
-                touched.push(node);
-            }
-            change.apply(&mut self.durable);
+            displaced.extend(change.apply(&mut self.durable));
         }
-        touched.retain(|node| !self.durable.values().any(|named| named == node));
-        touched
+        displaced.retain(|node| !self.durable.values().any(|named| named == node));
+        displaced.sort_unstable();
+        displaced.dedup();
+        displaced
     }
 
     /// Entries that the directory may have after a crash now.
@@ -168,7 +167,7 @@ impl DirNode {
         let mut entries = self.durable.clone();
         for change in &self.pending {
             if rng.chance(survive, 100) {
-                change.apply(&mut entries);
+                let _displaced = change.apply(&mut entries);
             }
         }
         entries
@@ -176,19 +175,16 @@ impl DirNode {
 }
 
 impl DirChange {
-    fn apply(&self, entries: &mut BTreeMap<String, NodeId>) {
+    /// Returns the node that lost this name.
+    fn apply(&self, entries: &mut BTreeMap<String, NodeId>) -> Option<NodeId> {
         match self {
-            Self::Link { name, node } => {
-                entries.insert(name.clone(), *node);
-            }
-            Self::Unlink { name } => {
-                entries.remove(name);
-            }
+            Self::Link { name, node } => entries.insert(name.clone(), *node),
+            Self::Unlink { name } => entries.remove(name),
             Self::Rename { from, to, node } => {
                 if entries.get(from) == Some(node) {
                     entries.remove(from);
                 }
-                entries.insert(to.clone(), *node);
+                entries.insert(to.clone(), *node)
             }
         }
     }
