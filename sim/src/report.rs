@@ -132,6 +132,7 @@ const QUORUM: &str = "whole quorums run in `quorum/tests/members`, which demands
 const WRITTEN_BY_KAFKA: &str = "takes a log that a real broker wrote; a unit test has one";
 const ANOTHER_CLUSTER: &str =
     "takes a node of another cluster, or another disk, or a client that poses as a node";
+const ONE_RELEASE: &str = "all simulated nodes are of one release; a unit test speaks to an older one";
 const FIVE: &str = "takes more nodes than the voters: a run of five has them";
 const MEMBERSHIP: &str = "no run changes the members of its cluster; tests of the membership do";
 const COMPACTION: &str = "unique keys leave nothing of this kind; the compaction's own tests do";
@@ -180,8 +181,10 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("late_report_dropped", SELDOM),
     ("leader_hands_over_to_lose_its_vote", MEMBERSHIP),
     ("leader_holds_back", UNTHROTTLED),
+    ("link_dead_and_quiet", SELDOM),
     ("link_garbled", ANOTHER_CLUSTER),
     ("link_not_greeted", SELDOM),
+    ("link_peer_cannot_be_told", ONE_RELEASE),
     ("link_refused", ANOTHER_CLUSTER),
     ("loaded_group_too_large", BOUND),
     ("log_before_a_fetched_snapshot", SELDOM),

@@ -204,6 +204,7 @@ impl Metadata {
             self.heard(now, heard, fx);
         }
         self.tick_quorum(now, fx);
+        self.greet_while_unled(now, fx);
         self.drive(now, fx);
         self.expire_sessions(now, fx);
         self.balance_when_due(now, fx);

@@ -16,6 +16,8 @@ use wire::peer_quorum::PeerQuorumRequest;
 
 /// A tick of the quorum: an election timeout is ten to twenty of them.
 const TICK: Span = Span::from_millis(50);
+/// How long nobody leads before everybody is greeted again, and how long until the next time.
+const UNLED_MAX: Span = Span::from_secs(2);
 
 /// The other members, and the way to them.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Peers {
     pub(super) book: Book,
     own: BrokerId,
     next_tick: Instant,
+    /// When all are greeted again, if nobody leads until then.
+    greets_again: Option<Instant>,
 }
 
 impl Peers {
@@ -33,7 +37,7 @@ impl Peers {
         book.note(&identity);
         let all: Vec<_> = image.brokers().map(|broker| broker.id).collect();
         book.note_registered(image, &all);
-        Self { links: Links::new(identity, rng), book, own, next_tick: Instant::ZERO }
+        Self { links: Links::new(identity, rng), book, own, next_tick: Instant::ZERO, greets_again: None }
     }
 
     /// Sends messages of the quorum. What cannot be sent is lost: the quorum says it again.
@@ -65,6 +69,20 @@ impl Metadata {
             self.quorum.tick();
         }
         fx.wake(self.peers.next_tick);
+    }
+
+    /// Who hears of no leader makes sure that it is known where it is. One that has just joined is known from its greeting
+    /// alone: whoever it has greeted forgets that when it loses its power, and nothing comes over the link to tell.
+    pub(super) fn greet_while_unled(&mut self, now: Now, fx: &mut Effects) {
+        if self.quorum.leader().is_some() || self.quorum.is_alone() {
+            self.peers.greets_again = None;
+            return;
+        }
+        let due = *self.peers.greets_again.get_or_insert(now.mono + UNLED_MAX);
+        if due <= now.mono {
+            self.peers.greets_again = Some(now.mono + UNLED_MAX);
+            self.peers.links.greet_again(now.mono, fx);
+        }
     }
 
     /// The node that leads the quorum, if that is another one and known.

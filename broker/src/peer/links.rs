@@ -76,6 +76,8 @@ struct Link {
     failures: u32,
     /// Questions without an answer: their API and version.
     asked: BTreeMap<i32, (ApiKey, i16)>,
+    /// Until when the other end has to answer that it is still there.
+    answers_until: Option<Instant>,
     /// What the other end takes, as it has greeted: the versions of each API.
     takes: BTreeMap<i16, RangeInclusive<i16>>,
 }
@@ -174,6 +176,28 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
     /// A dial has succeeded: greets.
     pub(crate) fn linked(&mut self, now: Instant, id: LinkId, fx: &mut Effects) {
         let Some(to) = self.names.get(&id).copied() else { return };
+        self.greet(to, fx);
+        let Some(link) = self.links.get_mut(&to) else { return };
+        link.state = State::Greeting(now + GREETING_MAX);
+        self.due.insert((now + GREETING_MAX, to));
+        fx.wake(now + GREETING_MAX);
+    }
+
+    /// Greets everybody once more: an end that has lost its power looks like one that has nothing to say, and it has
+    /// forgotten who greeted it before.
+    pub(crate) fn greet_again(&mut self, now: Instant, fx: &mut Effects) {
+        let is_quiet = |link: &Link| matches!(link.state, State::Up(_)) && link.answers_until.is_none();
+        let quiet: Vec<K> = self.links.iter().filter(|(_, link)| is_quiet(link)).map(|(to, _)| *to).collect();
+        for to in quiet {
+            self.greet(to, fx);
+            let Some(link) = self.links.get_mut(&to) else { continue };
+            link.answers_until = Some(now + GREETING_MAX);
+            self.due.insert((now + GREETING_MAX, to));
+            fx.wake(now + GREETING_MAX);
+        }
+    }
+
+    fn greet(&mut self, to: K, fx: &mut Effects) {
         self.next_number = self.next_number.wrapping_add(1).max(1);
         let Identity { cluster_id, node, directory, address, is_controller } = &self.own;
         let greeting = PeerGreetRequest {
@@ -189,11 +213,8 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         let number = self.next_number;
         if let Ok(encoded) = encode_request(number, Some(&Str::from("ottla")), 0, &greeting) {
             link.asked.insert(number, (ApiKey::PeerGreet, 0));
-            fx.sends.push((id, encoded.bytes));
+            fx.sends.push((link.id, encoded.bytes));
         }
-        link.state = State::Greeting(now + GREETING_MAX);
-        self.due.insert((now + GREETING_MAX, to));
-        fx.wake(now + GREETING_MAX);
     }
 
     /// A frame has come over a link.
@@ -214,7 +235,9 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         if key != ApiKey::PeerGreet {
             return Some(Heard::Answer { to, number, version, body });
         }
+        let was_up = self.is_up(to);
         match self.greeted(now, to, body) {
+            Ok(_) if was_up => None,
             Ok(who) => Some(Heard::Up { to, who }),
             Err(reason) => {
                 hit!(link_refused);
@@ -236,7 +259,10 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
             return Err(format!("it belongs to cluster {theirs}, and this node to {own}"));
         }
         if let Some(link) = self.links.get_mut(&to) {
-            link.state = State::Up(now);
+            if !matches!(link.state, State::Up(_)) {
+                link.state = State::Up(now);
+            }
+            link.answers_until = None;
             let range = |api: PeerApi| (api.api_key, api.min_version..=api.max_version);
             link.takes = greeting.apis.into_iter().map(range).collect();
         }
@@ -266,6 +292,7 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
             fx.hang_ups.push(link.id);
         }
         link.asked.clear();
+        link.answers_until = None;
         // What worked until now is tried again at once: a refusal then tells that the process is gone.
         let pause = if has_worked { Span::ZERO } else { backoff(link.failures, &mut self.rng) };
         link.failures += 1;
@@ -289,6 +316,10 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
                     hit!(link_not_greeted);
                     heard.push(self.fail(now, to, Down::Lost, true, fx));
                 }
+                State::Up(_) if link.answers_until.is_some_and(|until| until <= now) => {
+                    hit!(link_dead_and_quiet);
+                    heard.push(self.fail(now, to, Down::Lost, true, fx));
+                }
                 State::Resting(_) | State::Greeting(_) | State::Dialing | State::Up(_) => {}
             }
         }
@@ -300,7 +331,15 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
 
     fn open(&mut self, to: K, address: Address, fx: &mut Effects) {
         let (id, asked) = (LinkId(0), BTreeMap::new());
-        let link = Link { id, address, state: State::Dialing, failures: 0, asked, takes: BTreeMap::new() };
+        let link = Link {
+            id,
+            address,
+            state: State::Dialing,
+            failures: 0,
+            asked,
+            answers_until: None,
+            takes: BTreeMap::new(),
+        };
         self.links.insert(to, link);
         self.dial(to, fx);
     }

@@ -195,3 +195,18 @@ fn what_a_node_takes_is_what_the_tables_serve() {
         assert!(has(key), "{key:?}");
     }
 }
+
+#[test]
+fn who_is_greeted_again_and_does_not_answer_is_given_up() {
+    let mut links = links();
+    let link = up(&mut links);
+    let mut fx = Effects::default();
+    links.greet_again(at(5_000), &mut fx);
+    let frame = answer::<PeerGreetRequest>(&fx, &greeting(OWN));
+    assert!(links.frame(at(5_001), link, &frame, &mut fx).is_none(), "it was there all the time");
+    assert!(links.tick(at(6_500), &mut Effects::default()).is_empty() && links.is_up(PEER));
+    links.greet_again(at(7_000), &mut fx);
+    let heard = links.tick(at(8_001), &mut fx);
+    assert!(matches!(heard.as_slice(), [Heard::Down { was_up: true, why: Down::Lost, .. }]), "{heard:?}");
+    assert_eq!(fx.hang_ups, [link]);
+}
