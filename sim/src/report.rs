@@ -195,6 +195,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("null_key_refused", NO_CLIENT),
     ("own_snapshot_outdated", SELDOM),
     ("partition_moved_away", MEMBERSHIP),
+    ("partition_opened_with_the_next", BOUND),
     ("partition_reopened", SELDOM),
     ("peer_is_another", ANOTHER_CLUSTER),
     ("pending_member_expired", SELDOM),

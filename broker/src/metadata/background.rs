@@ -1,7 +1,7 @@
 //! What the metadata owner does without being asked: tries again what a full disk refused, takes snapshots,
 //! applies retention, looks after partitions.
 
-use super::{FULL_RETRY, Metadata, StoreError};
+use super::{Metadata, StoreError};
 use crate::effects::{Effects, Level};
 use crate::job::Job;
 use crate::wall::Belief;
@@ -23,11 +23,11 @@ impl Metadata {
         }
     }
 
-    /// Opens the partitions that found no room on the disk before.
+    /// Opens the partitions that found no room on the disk before, and those that were too many.
     pub(super) fn open_when_due(&mut self, now: Now, fx: &mut Effects) {
         match self.unopened.take() {
             Some((at, topics)) if now.mono >= at => {
-                self.open_all_of(topics, now, fx);
+                self.open_missing_of(topics, now, fx);
                 if let Some((at, _)) = &self.unopened {
                     fx.wake(*at);
                 }
@@ -40,12 +40,13 @@ impl Metadata {
         }
     }
 
-    /// Opens partitions of these topics a little later.
-    pub(super) fn open_later(&mut self, topics: &[TopicId], now: Now) {
+    /// Opens what is missing of these topics at this moment.
+    pub(super) fn open_later(&mut self, topics: &[TopicId], at: Instant) {
         if topics.is_empty() {
             return;
         }
-        let (_, waiting) = self.unopened.get_or_insert_with(|| (now.mono + FULL_RETRY, Vec::new()));
+        let (due, waiting) = self.unopened.get_or_insert_with(|| (at, Vec::new()));
+        *due = at.min(*due);
         waiting.extend(topics);
         waiting.sort_unstable();
         waiting.dedup();

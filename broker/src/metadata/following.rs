@@ -7,7 +7,7 @@ use crate::view::{News, Replicas, View};
 use base::{BrokerId, Now, TopicId, hit, planted};
 use bytes::Bytes;
 use cluster::record_codec::decode_entry;
-use cluster::{Delta, Image, Record};
+use cluster::{Delta, Record};
 use quorum::{Committed, Persist, ProposalId, Role, SnapshotPoint};
 use std::sync::{Arc, PoisonError};
 
@@ -203,16 +203,19 @@ impl Metadata {
     /// Opens and closes partitions as the metadata says, and shows everybody. Of the topics that the delta names, partitions
     /// are looked at that are not what they were when this was done last.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
+        self.show(delta, false, now, fx);
+    }
+
+    /// Opens what is not open yet of these topics.
+    pub(super) fn open_missing_of(&mut self, topics: Vec<TopicId>, now: Now, fx: &mut Effects) {
+        self.show(&Delta { topics, ..Delta::default() }, true, now, fx);
+    }
+
+    fn show(&mut self, delta: &Delta, opens_missing: bool, now: Now, fx: &mut Effects) {
         let before = self.applied.take();
-        self.show(delta, before.as_ref(), now, fx);
-    }
-
-    /// The same of all partitions of these topics.
-    pub(super) fn open_all_of(&mut self, topics: Vec<TopicId>, now: Now, fx: &mut Effects) {
-        self.show(&Delta { topics, ..Delta::default() }, None, now, fx);
-    }
-
-    fn show(&mut self, delta: &Delta, mut before: Option<&Image>, now: Now, fx: &mut Effects) {
+        let mut before = before.as_ref();
+        let is_awaited = before.is_some() && !self.quorum.is_alone();
+        let opens_max = if is_awaited { partitions::OPENED_AT_ONCE } else { usize::MAX };
         self.note_departures(&delta.brokers, now, fx);
         let mut replicas = self.view.replicas.clone();
         let all;
@@ -229,6 +232,8 @@ impl Metadata {
             shared: &self.shared,
             image: &self.committed,
             before,
+            opens_max,
+            opens_missing,
             removed: &self.removed,
             damaged: self.damage.partitions(),
             is_current: self.own.is_serving() || self.leading.is_here(),
@@ -247,7 +252,8 @@ impl Metadata {
         self.told_waiting = remaining.reason.is_some();
         self.removals += remaining.removals;
         self.damage.found(&remaining, &replicas, &self.committed, self.node.config.node_id);
-        self.open_later(&remaining.topics, now);
+        self.open_later(&remaining.topics, now.mono + FULL_RETRY);
+        self.open_later(&remaining.more, now.mono);
         let news = News {
             partitions: remaining.touched,
             removed: delta.removed.clone(),

@@ -80,7 +80,7 @@ pub struct Metadata {
     snapshot_wanted: bool,
     /// A write that waits for room on the disk, and when it is tried again.
     full: Option<(Instant, Persist)>,
-    /// Topics with partitions that could not be opened, and when they are tried again.
+    /// Topics with partitions that are not open yet, and when that is tried next.
     unopened: Option<(Instant, Vec<TopicId>)>,
     /// Partitions whose files here lack what was durable.
     damage: Damage,
@@ -171,7 +171,7 @@ impl Metadata {
 
     /// Begins: opens what the snapshot knows and lets the quorum stand for election.
     pub fn start(&mut self, now: Now, fx: &mut Effects) {
-        self.open_all_of(partitions::everything(&self.committed).topics, now, fx);
+        self.apply_delta(&partitions::everything(&self.committed), now, fx);
         self.want_links(fx);
         self.go_on(now, fx);
     }

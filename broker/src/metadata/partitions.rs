@@ -20,6 +20,10 @@ pub(super) fn everything(image: &Image) -> Delta {
     Delta { topics: image.topics().map(|topic| topic.id).collect(), ..Delta::default() }
 }
 
+/// Partitions that are opened at a time while others wait for this node: each takes several files, and a controller that is
+/// silent for half a second loses its office. At a start, and where nobody else is, all are, and made durable together.
+pub(super) const OPENED_AT_ONCE: usize = 32;
+
 /// What carrying out a delta has left to do.
 #[derive(Debug, Default)]
 pub(super) struct Remaining {
@@ -27,6 +31,8 @@ pub(super) struct Remaining {
     pub(super) topics: Vec<TopicId>,
     /// Why, for the operator.
     pub(super) reason: Option<String>,
+    /// Topics of which there are more partitions to open than were opened now.
+    pub(super) more: Vec<TopicId>,
     /// Partitions whose files lack what was durable, and that others do not have yet as far as these metadata say.
     pub(super) damaged: Vec<(TopicId, PartitionIndex)>,
     /// Damaged partitions that begin anew.
@@ -38,6 +44,12 @@ pub(super) struct Remaining {
 }
 
 impl Remaining {
+    fn put_off(&mut self, topic: TopicId) {
+        if self.more.last() != Some(&topic) {
+            self.more.push(topic);
+        }
+    }
+
     fn wait(&mut self, topic: TopicId, reason: Option<String>) {
         if self.topics.last() != Some(&topic) {
             self.topics.push(topic);
@@ -109,7 +121,7 @@ pub(super) fn apply(
     let topics = delta.topics.iter().filter(|id| seen.insert(**id));
     let mut recovered = Vec::new();
     for topic in topics.filter_map(|id| target.image.topic_by_id(*id)) {
-        recovered.extend(target.open_topic(topic, replicas, (now, fx), &mut remaining));
+        target.open_topic(topic, replicas, (now, fx), &mut recovered, &mut remaining);
     }
     target.settle(recovered, replicas, (now, fx), &mut remaining);
     target.configure(delta, replicas, now, fx);
@@ -159,6 +171,10 @@ pub(super) struct Target<'a> {
     pub(super) image: &'a Image,
     /// What was carried out before; `None` to look at all partitions of the topics.
     pub(super) before: Option<&'a Image>,
+    /// So many are opened; what there is beyond them is put off.
+    pub(super) opens_max: usize,
+    /// Partitions that could not be opened are tried again, though they are what they were.
+    pub(super) opens_missing: bool,
     /// Topics that are known to be deleted.
     pub(super) removed: &'a BTreeSet<TopicId>,
     /// Partitions whose files lack what was durable.
@@ -188,15 +204,16 @@ impl Target<'_> {
         topic: &'t Topic,
         replicas: &mut Replicas,
         (now, fx): (Now, &mut Effects),
+        recovered: &mut Vec<Recovered<'t>>,
         remaining: &mut Remaining,
-    ) -> Vec<Recovered<'t>> {
+    ) {
         let own = self.node.config.node_id;
         let config = self.config(&topic.name);
         let before = self.before.and_then(|image| image.topic_by_id(topic.id)).map(|topic| &**topic);
-        let mut recovered = Vec::new();
         for (index, state) in (0..).map(PartitionIndex).zip(&topic.partitions) {
             let key = (topic.id, index);
-            if self.has_same(before, index, state) && !self.damaged.contains(&key) {
+            let lacks = || self.opens_missing && state.is_on(own) && !replicas.contains_key(&key);
+            if self.has_same(before, index, state) && !self.damaged.contains(&key) && !lacks() {
                 continue;
             }
             remaining.touched.push(key);
@@ -218,13 +235,17 @@ impl Target<'_> {
             if !state.is_on(own) {
                 continue;
             }
+            if recovered.len() >= self.opens_max {
+                hit!(partition_opened_with_the_next);
+                remaining.put_off(topic.id);
+                continue;
+            }
             let opening = self.opening(topic, index, &config);
             match self.recover(&opening, state, (now, fx), remaining) {
                 Ok(log) => recovered.push(Recovered { opening, state, log }),
                 Err(error) => self.not_opened(&opening, &error, fx, remaining),
             }
         }
-        recovered
     }
 
     /// Makes what was recovered durable, all of it at once, and the partitions replicas of this node.

@@ -2,9 +2,9 @@
 //! any more, so that this node does not count as one that holds what is safe. Once it does not, its copy is fetched anew from
 //! those who do; if there is nobody else, the files stay as they are, for the operator to decide.
 
-use super::Metadata;
 use super::partitions::Remaining;
 use super::remote::{Asker, Errand};
+use super::{FULL_RETRY, Metadata};
 use crate::effects::{Effects, Level};
 use crate::replica::Replica;
 use crate::view::{News, Replicas};
@@ -82,7 +82,7 @@ impl Metadata {
         replicas.remove_mut(&(replica.topic, replica.index));
         let news = News { partitions: vec![(replica.topic, replica.index)], ..News::default() };
         self.publish(replicas, news, fx);
-        self.open_later(&[replica.topic], now);
+        self.open_later(&[replica.topic], now.mono + FULL_RETRY);
     }
 
     fn is_current(&self, replica: &Arc<Replica>) -> bool {

@@ -268,7 +268,7 @@ impl Metadata {
     /// have left behind.
     fn clear_up(&mut self, now: Now, fx: &mut Effects) {
         if let Some((_, topics)) = self.unopened.take() {
-            self.open_all_of(topics, now, fx);
+            self.open_missing_of(topics, now, fx);
         }
         let mut replicas = self.view.replicas.clone();
         let own = self.node.config.node_id;

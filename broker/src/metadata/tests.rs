@@ -4,6 +4,7 @@ use crate::test_node::TestNode;
 use base::TopicId;
 use seglog::disk::{Disk, MemDisk, OpenMode};
 use seglog::text::encode_partition_metadata;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use wire::ErrorCode;
@@ -318,6 +319,30 @@ fn a_node_that_leaves_hands_over_what_it_leads_before_it_ends() {
         assert!(leader != own && !isr.contains(&own) && isr.len() == 2, "{leader} {isr:?}");
     }
     assert_eq!(create(&mut cluster, first, "still-answers"), 0);
+}
+
+#[test]
+fn a_node_opens_many_new_partitions_a_few_at_a_time() {
+    let mut cluster = TestCluster::new(3, &[]);
+    cluster.all_serve();
+    let topic =
+        CreatableTopic { name: "t".into(), num_partitions: 500, replication_factor: 2, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    let conn = cluster.send(1, 7, &request);
+    let (open, at_once) = (RefCell::new([0; 3]), Cell::new(0));
+    cluster.wait("all are open", |cluster| {
+        for (open, id) in open.borrow_mut().iter_mut().zip(1..) {
+            let now = cluster.node(id).unwrap().metadata.view().replicas.size();
+            at_once.set(at_once.get().max(now - *open));
+            *open = now;
+        }
+        open.borrow().iter().sum::<usize>() == 1_000
+    });
+    assert!((30..=70).contains(&at_once.get()), "{at_once:?}");
+    assert_eq!(cluster.answer::<CreateTopicsRequest>(1, 7, conn).topics[0].error_code, 0);
+    cluster.run(500);
+    let whole = partitions(&mut cluster, 2).into_iter().filter(|(_, _, isr)| isr.len() == 2).count();
+    assert_eq!(whole, 500);
 }
 
 #[test]
