@@ -1,7 +1,7 @@
 //! Walking the batches of a file: by header alone, or byte by byte with checksums.
 //!
-//! Memory is bounded whatever the file says: headers are read through a small window, checksums through a
-//! larger one; a batch is never held as a whole.
+//! Memory is bounded whatever the file says: headers alone are read through a small window, whole batches through a
+//! larger one; a batch need not fit in it.
 
 use crate::disk::{DiskError, DiskFile};
 use wire::record::{BatchError, BatchHeader, CRC_START, Crc32c, EndTxnMarker, HEADER_BYTES, Records};
@@ -74,7 +74,11 @@ impl<'f> Hop<'f> {
     /// A walk of `file` from `position`, where a batch with a base offset of at least `expected` begins, to
     /// `end`.
     pub(crate) fn new(file: &'f dyn DiskFile, position: u64, end: u64, expected: i64) -> Self {
-        let window = vec![0; HEADER_WINDOW].into_boxed_slice();
+        Self::through(HEADER_WINDOW, file, position, end, expected)
+    }
+
+    fn through(window: usize, file: &'f dyn DiskFile, position: u64, end: u64, expected: i64) -> Self {
+        let window = vec![0; window].into_boxed_slice();
         Self { file, position, end, expected, window, window_at: 0, window_filled: 0 }
     }
 
@@ -120,15 +124,33 @@ impl<'f> Hop<'f> {
     fn head(&mut self) -> Result<&[u8], DiskError> {
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         let wanted = left.min(HEADER_BYTES);
-        let window_end = self.window_at + self.window_filled as u64;
-        if self.position < self.window_at || self.position + wanted as u64 > window_end {
-            let fill = left.min(self.window.len());
-            self.window_filled = self.file.read_at(&mut self.window[..fill], self.position)?;
-            self.window_at = self.position;
+        if self.known(self.position, wanted).len() < wanted {
+            self.fill(self.position)?;
         }
-        let start = usize::try_from(self.position - self.window_at).unwrap_or(0);
-        let filled = &self.window[..self.window_filled];
-        Ok(filled.get(start..).map_or(&[], |rest| &rest[..rest.len().min(wanted)]))
+        Ok(self.known(self.position, wanted))
+    }
+
+    /// Some bytes from there on, no more than `most`; none if the file has no more.
+    fn some(&mut self, from: u64, most: usize) -> Result<&[u8], DiskError> {
+        if self.known(from, most).is_empty() {
+            self.fill(from)?;
+        }
+        Ok(self.known(from, most))
+    }
+
+    /// What has been read of so many bytes from there on.
+    fn known(&self, from: u64, most: usize) -> &[u8] {
+        let start = from.checked_sub(self.window_at).and_then(|start| usize::try_from(start).ok());
+        let rest = start.and_then(|start| self.window[..self.window_filled].get(start..)).unwrap_or_default();
+        &rest[..rest.len().min(most)]
+    }
+
+    fn fill(&mut self, from: u64) -> Result<(), DiskError> {
+        let left = usize::try_from(self.end.saturating_sub(from)).unwrap_or(usize::MAX);
+        let fill = left.min(self.window.len());
+        self.window_filled = self.file.read_at(&mut self.window[..fill], from)?;
+        self.window_at = from;
+        Ok(())
     }
 }
 
@@ -136,14 +158,13 @@ impl<'f> Hop<'f> {
 pub(crate) struct Sweep<'f> {
     hop: Hop<'f>,
     order: Order,
-    buffer: Box<[u8]>,
 }
 
 impl<'f> Sweep<'f> {
     pub(crate) fn new(file: &'f dyn DiskFile, position: u64, end: u64, expected: i64, order: Order) -> Self {
         let bytes = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
-        let buffer = vec![0; bytes.min(CHECKSUM_WINDOW)].into_boxed_slice();
-        Self { hop: Hop::new(file, position, end, expected), order, buffer }
+        let window = bytes.clamp(HEADER_BYTES, CHECKSUM_WINDOW);
+        Self { hop: Hop::through(window, file, position, end, expected), order }
     }
 
     /// The next batch, whole and sound; `None` at the end.
@@ -163,18 +184,19 @@ impl<'f> Sweep<'f> {
         Ok(Some(placed))
     }
 
+    /// Through the window that the header was read by: batches are mostly smaller, and then one read serves several.
     fn checksum(&mut self, placed: &Placed) -> Result<u32, DiskError> {
         let mut crc = Crc32c::new();
         let mut at = placed.position + CRC_START as u64;
         let end = placed.end_position();
         while at < end {
-            let fill = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.buffer.len());
-            let read = self.hop.file.read_at(&mut self.buffer[..fill], at)?;
-            crc.update(&self.buffer[..read]);
-            if read < fill {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let read = self.hop.some(at, left)?;
+            if read.is_empty() {
                 break;
             }
-            at += read as u64;
+            crc.update(read);
+            at += read.len() as u64;
         }
         Ok(crc.finish())
     }
