@@ -2,6 +2,7 @@
 //! for ever; and what is safe is on all replicas.
 
 use base::{Rng, TopicId};
+use core::ops::Range;
 use seglog::disk::{Disk, MemDisk, OpenMode};
 use seglog::text::decode_partition_metadata;
 use std::collections::BTreeMap;
@@ -111,13 +112,13 @@ impl Contents {
     }
 }
 
-/// Where two replicas of a partition differ before `end`, from where both begin.
-pub(crate) fn difference(one: &LogOnDisk, other: &LogOnDisk, end: i64) -> Option<String> {
-    let first = |log: &LogOnDisk| log.batches.first().map_or(end, |batch| batch.base);
+/// Where two replicas of a partition differ in `read`, from where both begin. What lies before is deleted: a replica that had
+/// other records there before they were keeps them until their segment goes.
+pub(crate) fn difference(one: &LogOnDisk, other: &LogOnDisk, read: &Range<i64>) -> Option<String> {
+    let first = |log: &LogOnDisk| log.batches.first().map_or(read.end, |batch| batch.base);
     let start = first(one).max(first(other));
-    let shared = |log: &LogOnDisk| -> Vec<Stored> {
-        log.batches.iter().copied().filter(|batch| batch.base >= start && batch.last < end).collect()
-    };
+    let is_shared = |batch: &Stored| batch.base >= start && batch.last >= read.start && batch.last < read.end;
+    let shared = |log: &LogOnDisk| -> Vec<Stored> { log.batches.iter().copied().filter(is_shared).collect() };
     let (one, other) = (shared(one), shared(other));
     let at = (0..one.len().max(other.len())).find(|at| one.get(*at) != other.get(*at))?;
     Some(format!("{:?} and {:?}", one.get(at), other.get(at)))
@@ -146,7 +147,10 @@ mod tests {
     #[test]
     fn replicas_that_begin_at_different_offsets_are_compared_where_both_are() {
         let (long, short) = (log(&[(0, 4, 1, 7), (5, 5, 1, 8), (6, 9, 2, 1)]), log(&[(5, 5, 1, 8)]));
-        assert_eq!(difference(&long, &short, 6), None);
-        assert!(difference(&long, &short, 10).is_some());
+        assert_eq!(difference(&long, &short, &(0..6)), None);
+        assert!(difference(&long, &short, &(0..10)).is_some());
+        let other_in_front = log(&[(0, 4, 0, 6), (5, 5, 1, 8)]);
+        assert!(difference(&long, &other_in_front, &(4..6)).is_some());
+        assert_eq!(difference(&long, &other_in_front, &(5..6)), None, "what is deleted may be another thing");
     }
 }

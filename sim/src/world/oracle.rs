@@ -7,6 +7,7 @@ use crate::node::SimNode;
 use base::{BrokerId, PartitionIndex, TopicId, Uuid};
 use cluster::record_codec::encode_entry;
 use cluster::{Image, PartitionState, Record};
+use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen of the cluster so far.
@@ -184,14 +185,17 @@ impl World {
         Ok(())
     }
 
-    /// All replicas hold what is safe; `ends` says how far that goes.
-    pub(super) fn compare_replicas(&mut self, ends: &BTreeMap<(String, i32), i64>) -> Result<(), String> {
+    /// All replicas hold what is safe and not deleted: what was read at the end.
+    pub(super) fn compare_replicas(
+        &mut self,
+        read: &BTreeMap<(String, i32), Range<i64>>,
+    ) -> Result<(), String> {
         let mut logs = Vec::new();
         for node in 0..self.nodes.len() {
             logs.push(self.look_at_logs(node)?);
         }
         let Some(image) = self.nodes.first().and_then(image_of) else { return Ok(()) };
-        for ((name, index), end) in ends.iter().filter(|((name, _), _)| self.is_kept_as_written(name)) {
+        for ((name, index), read) in read.iter().filter(|((name, _), _)| self.is_kept_as_written(name)) {
             let Some(topic) = image.topic(base_name(name)) else { continue };
             if self.history.lives.id(name).is_some_and(|id| id != topic.id.0) {
                 return Err(format!("{name} is {} and not what it was made as", topic.id));
@@ -214,7 +218,7 @@ impl World {
             }
             let Some((first, others)) = sound.split_first() else { continue };
             for other in others {
-                if let Some(where_) = difference(held_by(first)?, held_by(other)?, *end) {
+                if let Some(where_) = difference(held_by(first)?, held_by(other)?, read) {
                     return Err(format!("{name}-{index}: nodes {first} and {other} hold {where_}"));
                 }
             }

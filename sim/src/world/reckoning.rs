@@ -83,8 +83,10 @@ impl World {
             return Ok(());
         }
         let found = self.clients.values().filter_map(Client::found);
-        let ends = found.filter_map(|(at, _, found)| Some((at.clone(), found.last_key_value()?.0 + 1)));
-        self.compare_replicas(&ends.collect())
+        let read = found.filter_map(|(at, _, found)| {
+            Some((at.clone(), *found.first_key_value()?.0..found.last_key_value()?.0 + 1))
+        });
+        self.compare_replicas(&read.collect())
     }
 
     fn check_findings(&mut self) -> Result<(), String> {
