@@ -180,6 +180,7 @@ pub const NOT_DEMANDED: &[(&str, &str)] = &[
     ("late_member_removed", SELDOM),
     ("late_report_dropped", SELDOM),
     ("leader_hands_over_to_lose_its_vote", MEMBERSHIP),
+    ("leader_is_no_member_yet", SELDOM),
     ("leader_holds_back", UNTHROTTLED),
     ("link_dead_and_quiet", SELDOM),
     ("link_garbled", ANOTHER_CLUSTER),

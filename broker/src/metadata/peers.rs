@@ -74,6 +74,10 @@ impl Metadata {
     /// Who hears of no leader makes sure that it is known where it is. One that has just joined is known from its greeting
     /// alone: whoever it has greeted forgets that when it loses its power, and nothing comes over the link to tell.
     pub(super) fn greet_while_unled(&mut self, now: Now, fx: &mut Effects) {
+        if self.controller_node().is_some_and(|node| !self.peers.links.is_wanted(node)) {
+            hit!(leader_is_no_member_yet);
+            self.want_links(fx);
+        }
         if self.quorum.leader().is_some() || self.quorum.is_alone() {
             self.peers.greets_again = None;
             return;
@@ -96,7 +100,8 @@ impl Metadata {
         Some((node, self.peers.book.address(node)?.clone()))
     }
 
-    /// Who leads has links to all members; everybody else to the voters, one of whom leads or will.
+    /// Who leads has links to all members; everybody else to the voters, one of whom leads or will, and to who leads: that
+    /// one may have become a voter after all that is known here.
     pub(super) fn want_links(&mut self, fx: &mut Effects) {
         let membership = self.quorum.membership();
         let leads = self.quorum.role() == Role::Leader;
@@ -109,6 +114,7 @@ impl Metadata {
             // Some are not known yet: whoever has an address says who it is.
             wanted.extend(book.known());
         }
+        wanted.extend(self.controller_node());
         for gone in self.peers.links.wanted().filter(|node| !wanted.contains(node)).collect::<Vec<_>>() {
             self.peers.links.forget(gone, fx);
             self.fetch_failed_from(gone);

@@ -135,6 +135,11 @@ impl<K: Copy + Ord + std::fmt::Debug> Links<K> {
         self.links.keys().copied()
     }
 
+    /// True if there is to be a link to this one.
+    pub(crate) fn is_wanted(&self, to: K) -> bool {
+        self.links.contains_key(&to)
+    }
+
     /// True once both ends have greeted.
     pub(crate) fn is_up(&self, to: K) -> bool {
         self.links.get(&to).is_some_and(|link| matches!(link.state, State::Up(_)))
