@@ -203,17 +203,17 @@ impl Metadata {
     /// Opens and closes partitions as the metadata says, and shows everybody. Of the topics that the delta names, partitions
     /// are looked at that are not what they were when this was done last.
     pub(super) fn apply_delta(&mut self, delta: &Delta, now: Now, fx: &mut Effects) {
-        self.show(delta, false, now, fx);
+        self.bring_about(delta, false, now, fx);
     }
 
     /// Opens what is not open yet of these topics.
     pub(super) fn open_missing_of(&mut self, topics: Vec<TopicId>, now: Now, fx: &mut Effects) {
-        self.show(&Delta { topics, ..Delta::default() }, true, now, fx);
+        self.bring_about(&Delta { topics, ..Delta::default() }, true, now, fx);
     }
 
-    fn show(&mut self, delta: &Delta, opens_missing: bool, now: Now, fx: &mut Effects) {
-        let before = self.applied.take();
-        let mut before = before.as_ref();
+    fn bring_about(&mut self, delta: &Delta, opens_missing: bool, now: Now, fx: &mut Effects) {
+        let applied = self.applied.take();
+        let mut before = applied.as_ref();
         let is_awaited = before.is_some() && !self.quorum.is_alone();
         let opens_max = if is_awaited { partitions::OPENED_AT_ONCE } else { usize::MAX };
         self.note_departures(&delta.brokers, now, fx);
@@ -239,21 +239,14 @@ impl Metadata {
             is_current: self.own.is_serving() || self.leading.is_here(),
             has_roles: self.has_roles,
         };
-        let before = fx.mail.len();
+        let sent = fx.mail.len();
         let remaining = partitions::apply(&target, delta, &mut replicas, now, fx);
         self.applied = Some(self.committed.clone());
         // Who hears that this node leads something no more finds in the view who does.
-        let told = fx.mail.split_off(before);
-        if let Some(reason) = &remaining.reason
-            && !self.told_waiting
-        {
-            fx.log(Level::Error, format!("Partitions that cannot be opened are tried again: {reason}"));
-        }
-        self.told_waiting = remaining.reason.is_some();
+        let told = fx.mail.split_off(sent);
         self.removals += remaining.removals;
         self.damage.found(&remaining, &replicas, &self.committed, self.node.config.node_id);
-        self.open_later(&remaining.topics, now.mono + FULL_RETRY);
-        self.open_later(&remaining.more, now.mono);
+        self.see_to_the_rest(&remaining, now, fx);
         let news = News {
             partitions: remaining.touched,
             removed: delta.removed.clone(),
@@ -261,6 +254,18 @@ impl Metadata {
         };
         self.publish(replicas, news, fx);
         fx.mail.extend(told);
+    }
+
+    /// What could not be opened, and what was too much, is opened later.
+    fn see_to_the_rest(&mut self, remaining: &partitions::Remaining, now: Now, fx: &mut Effects) {
+        if let Some(reason) = &remaining.reason
+            && !self.told_waiting
+        {
+            fx.log(Level::Error, format!("Partitions that cannot be opened are tried again: {reason}"));
+        }
+        self.told_waiting = remaining.reason.is_some();
+        self.open_later(&remaining.topics, now.mono + FULL_RETRY);
+        self.open_later(&remaining.more, now.mono);
     }
 
     /// Shows everybody the new view, and what is news in it.

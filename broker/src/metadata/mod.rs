@@ -204,6 +204,7 @@ impl Metadata {
             self.heard(now, heard, fx);
         }
         self.tick_quorum(now, fx);
+        self.want_leader(fx);
         self.greet_while_unled(now, fx);
         self.drive(now, fx);
         self.expire_sessions(now, fx);

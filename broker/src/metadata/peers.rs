@@ -71,13 +71,17 @@ impl Metadata {
         fx.wake(self.peers.next_tick);
     }
 
-    /// Who hears of no leader makes sure that it is known where it is. One that has just joined is known from its greeting
-    /// alone: whoever it has greeted forgets that when it loses its power, and nothing comes over the link to tell.
-    pub(super) fn greet_while_unled(&mut self, now: Now, fx: &mut Effects) {
+    /// Who hears of a leader has a link to it. That one may have become a member after all that is known here.
+    pub(super) fn want_leader(&mut self, fx: &mut Effects) {
         if self.controller_node().is_some_and(|node| !self.peers.links.is_wanted(node)) {
             hit!(leader_is_no_member_yet);
             self.want_links(fx);
         }
+    }
+
+    /// Who hears of no leader makes sure that it is known where it is. One that has just joined is known from its greeting
+    /// alone: whoever it has greeted forgets that when it loses its power, and nothing comes over the link to tell.
+    pub(super) fn greet_while_unled(&mut self, now: Now, fx: &mut Effects) {
         if self.quorum.leader().is_some() || self.quorum.is_alone() {
             self.peers.greets_again = None;
             return;
@@ -100,8 +104,7 @@ impl Metadata {
         Some((node, self.peers.book.address(node)?.clone()))
     }
 
-    /// Who leads has links to all members; everybody else to the voters, one of whom leads or will, and to who leads: that
-    /// one may have become a voter after all that is known here.
+    /// Who leads has links to all members; everybody else to the voters, one of whom leads or will, and to who leads.
     pub(super) fn want_links(&mut self, fx: &mut Effects) {
         let membership = self.quorum.membership();
         let leads = self.quorum.role() == Role::Leader;

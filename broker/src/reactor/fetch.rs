@@ -3,7 +3,7 @@
 //! A connection has one fetch under way at a time, as in Kafka; those that its client sent meanwhile stand in line.
 
 use super::Reactor;
-use super::reader::{Kind, Reader};
+use super::reader::{Change, Kind, Reader};
 use super::session::{Begun, Context, Sessions};
 use crate::api::{FetchFound, fetch_look, fetch_refusal, fetch_reply};
 use crate::effects::{Asked, ConnId, Effects, Level};
@@ -301,15 +301,18 @@ impl Reactor {
 
     /// The metadata changed: a fetch of what is no longer here must hear of it. One of other partitions is not looked at.
     pub(crate) fn recheck_fetches(&mut self, now: Now, fx: &mut Effects) {
-        let view = self.view.clone();
         // A broker that serves may be nearer to a consumer than this one.
-        let is_about_all = view.node.config.reads_in_rack && view.news.has_brokers;
+        let is_about_all = self.view.node.config.reads_in_rack && self.view.news.has_brokers;
+        let changes = Change::all_in(&self.view);
+        if changes.is_empty() && !is_about_all {
+            return;
+        }
         let mut touched = Vec::new();
         for (id, reader) in &mut self.fetches.readers {
             if is_about_all {
                 reader.forget_all();
                 touched.push(*id);
-            } else if reader.forget_changed(&view) {
+            } else if reader.forget_changed(&changes) {
                 touched.push(*id);
             }
         }

@@ -7,7 +7,7 @@
 use crate::effects::Owner;
 use crate::replica::{Replica, Waiter};
 use crate::view::View;
-use base::{EndOffset, TopicId, Uuid};
+use base::{EndOffset, PartitionIndex, TopicId, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use wire::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
@@ -63,6 +63,35 @@ impl Place {
     /// Where a follower believes that the leader's log begins.
     pub(crate) fn follower_knows_start(&self) -> Option<EndOffset> {
         self.told.map(|(_, start)| EndOffset(start))
+    }
+}
+
+/// What of a topic is news in a view.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// As clients name it: by id, and by name.
+    keys: [TopicKey; 2],
+    /// `None` if it is gone as a whole.
+    partitions: Option<Vec<i32>>,
+}
+
+impl Change {
+    fn new(id: TopicId, name: &str, partitions: Option<Vec<i32>>) -> Self {
+        let by_id = TopicKey { id: id.0, name: String::new() };
+        let by_name = TopicKey { id: Uuid::default(), name: name.to_owned() };
+        Self { keys: [by_id, by_name], partitions }
+    }
+
+    /// All there are, found once for all readers.
+    pub(crate) fn all_in(view: &View) -> Vec<Self> {
+        let of_topic = |news: &[(TopicId, PartitionIndex)]| {
+            let topic = view.image.topic_by_id(news.first()?.0)?;
+            let indexes = news.iter().map(|(_, index)| index.0).collect();
+            Some(Self::new(topic.id, &topic.name, Some(indexes)))
+        };
+        let changed = view.news.partitions.chunk_by(|one, next| one.0 == next.0).filter_map(of_topic);
+        let gone = view.news.removed.iter().map(|(id, name)| Self::new(*id, name, None));
+        changed.chain(gone).collect()
     }
 }
 
@@ -230,32 +259,22 @@ impl Reader {
         }
     }
 
-    /// The metadata have changed: what was known of partitions that are not what they were counts no more. True if there
-    /// are such among them.
-    pub(crate) fn forget_changed(&mut self, view: &View) -> bool {
+    /// What was known of these partitions counts no more. True if there are such among them.
+    pub(crate) fn forget_changed(&mut self, changes: &[Change]) -> bool {
         let mut changed = Vec::new();
-        for news in view.news.partitions.chunk_by(|one, next| one.0 == next.0) {
-            let topic = news.first().and_then(|(topic, _)| view.image.topic_by_id(*topic));
-            let Some(topic) = topic else { continue };
-            for parts in self.parts_of(topic.id, &topic.name) {
-                changed.extend(news.iter().filter_map(|(_, index)| parts.get(&index.0)));
+        for Change { keys, partitions } in changes {
+            for parts in keys.iter().filter_map(|key| self.by_topic.get(key)) {
+                match partitions {
+                    Some(indexes) => changed.extend(indexes.iter().filter_map(|index| parts.get(index))),
+                    None => changed.extend(parts.values()),
+                }
             }
-        }
-        for (topic, name) in &view.news.removed {
-            changed.extend(self.parts_of(*topic, name).flat_map(BTreeMap::values));
         }
         if !changed.is_empty() {
             changed.extend(&self.repeated);
         }
         changed.iter().for_each(|part| self.forget_look(*part));
         !changed.is_empty()
-    }
-
-    /// The places of a topic, by id and by name.
-    fn parts_of(&self, id: TopicId, name: &str) -> impl Iterator<Item = &BTreeMap<i32, u32>> {
-        let by_id = TopicKey { id: id.0, name: String::new() };
-        let by_name = TopicKey { id: Uuid::default(), name: name.to_owned() };
-        [by_id, by_name].into_iter().filter_map(|key| self.by_topic.get(&key))
     }
 
     /// Nothing that was known of any partition counts any more.

@@ -160,11 +160,11 @@ impl Replication {
             view.image.topics().for_each(|topic| self.follow_topic(&view, topic));
         } else {
             for (topic, index) in &view.news.partitions {
-                let Some(topic) = view.image.topic_by_id(*topic) else { continue };
-                topic
-                    .partition(*index)
-                    .into_iter()
-                    .for_each(|it| self.follow_partition(&view, topic, *index, it));
+                if let Some(topic) = view.image.topic_by_id(*topic)
+                    && let Some(state) = topic.partition(*index)
+                {
+                    self.follow_partition(&view, topic, *index, state);
+                }
             }
         }
         self.throttle(&view);

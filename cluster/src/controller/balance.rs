@@ -147,8 +147,7 @@ impl Ranking {
     }
 
     fn is_uneven(&self) -> bool {
-        let [least, most] = [self.by_count.first(), self.by_count.last()].map(|it| it.map_or(0, |it| it.0));
-        most > least + self.tolerance
+        self.by_count.last().is_some_and(|(most, _)| self.is_too_many(*most))
     }
 
     /// True if so many are too many beside who has the fewest.
