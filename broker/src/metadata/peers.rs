@@ -11,7 +11,7 @@ use cluster::Image;
 use cluster::config::NodeConfig;
 use cluster::controller::Command;
 use quorum::{RaftId, Role};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::peer_quorum::PeerQuorumRequest;
 
 /// A tick of the quorum: an election timeout is ten to twenty of them.
@@ -25,6 +25,8 @@ pub(super) struct Peers {
     pub(super) links: Links<BrokerId>,
     pub(super) book: Book,
     own: BrokerId,
+    /// Who has greeted last as a node that another member is, as far as is known here: a stranger, or that node's new disk.
+    doubles: BTreeMap<BrokerId, Identity>,
     next_tick: Instant,
     /// When all are greeted again, if nobody leads until then.
     greets_again: Option<Instant>,
@@ -37,7 +39,14 @@ impl Peers {
         book.note(&identity);
         let all: Vec<_> = image.brokers().map(|broker| broker.id).collect();
         book.note_registered(image, &all);
-        Self { links: Links::new(identity, rng), book, own, next_tick: Instant::ZERO, greets_again: None }
+        Self {
+            links: Links::new(identity, rng),
+            book,
+            own,
+            doubles: BTreeMap::new(),
+            next_tick: Instant::ZERO,
+            greets_again: None,
+        }
     }
 
     /// Sends messages of the quorum. What cannot be sent is lost: the quorum says it again.
@@ -71,8 +80,13 @@ impl Metadata {
         fx.wake(self.peers.next_tick);
     }
 
-    /// Who hears of a leader has a link to it. That one may have become a member after all that is known here.
+    /// Who hears of a leader has a link to it. That one may have become a member after all that is known here, on a new disk of
+    /// a node that was one before: what leads is no stranger.
     pub(super) fn want_leader(&mut self, fx: &mut Effects) {
+        if let Some(leader) = self.quorum.leader().filter(|leader| self.peers.book.node(*leader).is_none()) {
+            let double = self.peers.doubles.values().find(|who| RaftId::of(who.directory) == leader).cloned();
+            double.into_iter().for_each(|who| self.peers.book.note(&who));
+        }
         if self.controller_node().is_some_and(|node| !self.peers.links.is_wanted(node)) {
             hit!(leader_is_no_member_yet);
             self.want_links(fx);
@@ -134,6 +148,7 @@ impl Metadata {
         let is_member = membership.contains(RaftId::of(who.directory));
         if !is_member && membership.members().any(|id| self.peers.book.node(id) == Some(who.node)) {
             hit!(greeting_of_a_double);
+            self.peers.doubles.insert(who.node, who.clone());
             return;
         }
         self.peers.book.note(who);

@@ -206,6 +206,39 @@ fn add_voter(cluster: &mut TestCluster, through: usize, id: usize) -> i16 {
     cluster.ask(through, 1, &request).error_code
 }
 
+/// Seed 39 of five nodes.
+#[test]
+fn who_was_away_finds_a_controller_that_is_no_member_as_far_as_it_knows() {
+    let mut cluster = TestCluster::new(3, &[]);
+    let away = cluster.add(&[]);
+    cluster.all_serve();
+    let anew = cluster.controller().unwrap() % 3 + 1;
+    let through = anew % 3 + 1;
+    let remove = RemoveRaftVoterRequest {
+        cluster_id: None,
+        voter_id: i32::try_from(anew).unwrap(),
+        voter_directory_id: directory(&cluster, anew),
+        ..Default::default()
+    };
+    cluster.kill(anew, 0);
+    cluster.lose_disk(anew);
+    assert_eq!(cluster.ask(through, 0, &remove).error_code, 0);
+    cluster.run(500);
+    cluster.kill(away, 100);
+    cluster.start(anew);
+    cluster.all_serve();
+    assert_eq!(add_voter(&mut cluster, through, anew), 0);
+    while let Some(other) = cluster.controller().filter(|leader| *leader != anew) {
+        cluster.kill(other, 100);
+        cluster.wait("another leads", |cluster| cluster.controller().is_some());
+        cluster.start(other);
+        cluster.all_serve();
+    }
+    cluster.start(away);
+    cluster.all_serve();
+    assert_eq!((cluster.controller(), create(&mut cluster, away, "through-it")), (Some(anew), 0));
+}
+
 #[test]
 fn nodes_that_come_get_their_share_of_replicas_and_of_leaders() {
     let mut cluster = TestCluster::new(3, &[]);
